@@ -1,0 +1,191 @@
+//! A client: one connection to one provider.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::capability::{Capabilities, Capability};
+use crate::clock::Clock;
+use crate::config::{ClientConfig, OnFailure, QueueOptions};
+use crate::error::{Error, Result};
+use crate::provider::Provider;
+use crate::providers;
+use crate::queue::Queue;
+use crate::runtime::Runtime;
+
+/// A connection to one provider. Cheap to clone; any thread.
+///
+/// ```
+/// # async fn example() -> queue_runtime_core::Result<()> {
+/// use std::time::Duration;
+///
+/// let client = queue_runtime_core::connect("memory:").await?;
+/// let orders = client.queue("orders")?;
+/// orders.send("first").await?;
+/// if let Some(order) = orders.receive_one(Duration::from_secs(1)).await? {
+///     order.ack().await?;
+/// }
+/// # Ok(())
+/// # }
+/// # queue_runtime_core::Runtime::shared().unwrap().block_on(example()).unwrap().unwrap();
+/// ```
+#[derive(Clone)]
+pub struct Client(Arc<ClientInner>);
+
+pub(crate) struct ClientInner {
+    runtime: Runtime,
+    config: ClientConfig,
+    provider: Arc<dyn Provider>,
+    closed: CancellationToken,
+}
+
+/// Opens a client on the shared runtime; see [`Runtime::connect`].
+pub async fn connect(config: impl Into<ClientConfig>) -> Result<Client> {
+    Runtime::shared()?.connect(config).await
+}
+
+impl Client {
+    pub(crate) async fn open(runtime: Runtime, config: ClientConfig) -> Result<Self> {
+        let config = config.layered()?;
+        let provider = providers::open(&runtime, &config).await?;
+        for capability in &config.require {
+            provider.capabilities().require(*capability)?;
+        }
+        check_options(provider.capabilities(), &config.queue)?;
+        Ok(Self(Arc::new(ClientInner {
+            runtime,
+            config,
+            provider,
+            closed: CancellationToken::new(),
+        })))
+    }
+
+    /// A queue with the client's options. Creates nothing.
+    pub fn queue(&self, name: &str) -> Result<Queue> {
+        self.queue_with(name, QueueOptions::default())
+    }
+
+    /// A queue with options of its own, over the client's. Creates nothing. `InvalidArgument`
+    /// when the provider does not allow the name, `InvalidConfig` or `Unsupported` for an option.
+    pub fn queue_with(&self, name: &str, options: QueueOptions) -> Result<Queue> {
+        let named = |e: Error| e.with_operation("queue").with_queue(name);
+        self.0.check_open().map_err(named)?;
+        check_options(self.capabilities(), &options).map_err(named)?;
+        let options = options.or(&self.0.config.queue);
+        let definition = options.define().map_err(named)?;
+        let provider = self.0.provider.queue(name, &options).map_err(named)?;
+        let name: Arc<str> = name.into();
+        let metrics = self
+            .0
+            .runtime
+            .telemetry()
+            .queue(self.capabilities().provider(), &name);
+        Ok(Queue::new(
+            name,
+            self.0.clone(),
+            provider,
+            definition,
+            metrics,
+        ))
+    }
+
+    /// What this provider can do.
+    pub fn capabilities(&self) -> &Capabilities {
+        self.0.provider.capabilities()
+    }
+
+    /// The runtime this client stands on.
+    pub fn runtime(&self) -> &Runtime {
+        &self.0.runtime
+    }
+
+    /// The metrics of this client's runtime, as Prometheus text (OpenMetrics 1.0).
+    pub fn metrics(&self) -> String {
+        self.0.runtime.metrics()
+    }
+
+    /// Ends the client: verbs that wait end with `Closed`, later ones fail with it. Deliveries in
+    /// hand come back when their locks end. Closing again does nothing.
+    pub async fn close(&self) -> Result<()> {
+        if self.0.closed.is_cancelled() {
+            return Ok(());
+        }
+        self.0.closed.cancel();
+        self.0.provider.close().await
+    }
+
+    /// Whether the client was closed.
+    pub fn is_closed(&self) -> bool {
+        self.0.closed.is_cancelled()
+    }
+}
+
+/// Options that need a capability are refused at once, not at the first message.
+fn check_options(capabilities: &Capabilities, options: &QueueOptions) -> Result<()> {
+    let needed = [
+        (options.ttl.is_some(), Capability::Ttl),
+        (
+            options.on_failure == Some(OnFailure::Skip),
+            Capability::SkipOnFailure,
+        ),
+        (
+            options.on_failure == Some(OnFailure::Park),
+            Capability::ParkOnFailure,
+        ),
+    ];
+    for (asked, capability) in needed {
+        if asked {
+            capabilities.require(capability)?;
+        }
+    }
+    Ok(())
+}
+
+impl ClientInner {
+    pub(crate) fn check_open(&self) -> Result<()> {
+        if self.closed.is_cancelled() {
+            Err(Error::closed("client"))
+        } else {
+            Ok(())
+        }
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        self.runtime.clock()
+    }
+
+    pub(crate) fn capabilities(&self) -> &Capabilities {
+        self.provider.capabilities()
+    }
+
+    pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        self.runtime.spawn(future);
+    }
+
+    pub(crate) async fn sleep(&self, duration: std::time::Duration) {
+        let deadline = self.clock().now() + duration;
+        self.runtime.sleep_until(deadline).await;
+    }
+
+    /// Awaits a verb, or the closing of the client.
+    pub(crate) async fn unless_closed<T>(
+        &self,
+        verb: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        self.closed
+            .run_until_cancelled(verb)
+            .await
+            .unwrap_or_else(|| Err(Error::closed("client")))
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("provider", &self.capabilities().provider())
+            .field("closed", &self.is_closed())
+            .finish()
+    }
+}

@@ -1,0 +1,228 @@
+//! Options of a queue: set where they are given, resolved to a definition with the defaults.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::message::MAX_DURATION;
+use crate::resilience::Retry;
+
+/// What a failed message does to its successors in the same session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFailure {
+    /// They wait until it is settled or dead-lettered.
+    #[default]
+    Block,
+    /// They go on while it waits for its next attempt.
+    Skip,
+    /// As `block`, and when it is dead-lettered the session stays parked until no dead letter of
+    /// it is left: a redriven one goes back to its old place, before its successors.
+    Park,
+}
+
+/// What becomes of a message whose time to live is over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnExpiry {
+    /// It is deleted.
+    #[default]
+    Drop,
+    /// It is dead-lettered with the reason `expired`.
+    DeadLetter,
+}
+
+/// What a send does when the queue is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFull {
+    /// It waits for room.
+    #[default]
+    Wait,
+    /// It fails with `Full`.
+    Error,
+}
+
+/// When a queue that is not there is created.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Create {
+    /// At its first use, by the providers that may (`memory:` and `file:`).
+    #[default]
+    FirstUse,
+    /// Only by an explicit call; otherwise `QueueNotFound`.
+    Never,
+}
+
+/// What is asked of a queue. `None` takes the next layer's value: code, then URL, then
+/// environment, then default.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QueueOptions {
+    /// How long a delivery, or a session, is locked.
+    #[serde(with = "super::duration", skip_serializing_if = "Option::is_none")]
+    pub lock: Option<Duration>,
+    /// Deliveries a message may use before it is dead-lettered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<u32>,
+    /// When a nacked message comes back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
+    /// Time to live of messages that have none of their own.
+    #[serde(with = "super::duration", skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<Duration>,
+    /// What becomes of an expired message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_expiry: Option<OnExpiry>,
+    /// How long a dedup id is remembered.
+    #[serde(with = "super::duration", skip_serializing_if = "Option::is_none")]
+    pub dedup_window: Option<Duration>,
+    /// What a failed message does to its session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_failure: Option<OnFailure>,
+    /// Messages the queue holds at most; dead letters are counted apart, by the same bound.
+    #[serde(alias = "max_queue_size", skip_serializing_if = "Option::is_none")]
+    pub max_messages: Option<u64>,
+    /// Bytes the queue holds at most; dead letters are counted apart, by the same bound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_bytes: Option<u64>,
+    /// Bytes of one message: body and headers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_message_bytes: Option<u64>,
+    /// What a send does when the queue is full.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_full: Option<OnFull>,
+    /// When the queue is created.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub create: Option<Create>,
+}
+
+impl QueueOptions {
+    /// These options, with another layer's where these say nothing.
+    pub fn or(self, other: &QueueOptions) -> Self {
+        Self {
+            lock: self.lock.or(other.lock),
+            budget: self.budget.or(other.budget),
+            retry: self.retry.or_else(|| other.retry.clone()),
+            ttl: self.ttl.or(other.ttl),
+            on_expiry: self.on_expiry.or(other.on_expiry),
+            dedup_window: self.dedup_window.or(other.dedup_window),
+            on_failure: self.on_failure.or(other.on_failure),
+            max_messages: self.max_messages.or(other.max_messages),
+            max_bytes: self.max_bytes.or(other.max_bytes),
+            max_message_bytes: self.max_message_bytes.or(other.max_message_bytes),
+            on_full: self.on_full.or(other.on_full),
+            create: self.create.or(other.create),
+        }
+    }
+
+    /// The definition these options and the defaults make. `InvalidConfig` names the field.
+    pub fn define(&self) -> Result<QueueDefinition> {
+        let definition = QueueDefinition {
+            lock: self.lock.unwrap_or(DEFAULT_LOCK),
+            budget: self.budget.unwrap_or(DEFAULT_BUDGET),
+            retry: self.retry.clone().unwrap_or_default(),
+            ttl: self.ttl,
+            on_expiry: self.on_expiry.unwrap_or_default(),
+            dedup_window: self.dedup_window.unwrap_or(DEFAULT_DEDUP_WINDOW),
+            on_failure: self.on_failure.unwrap_or_default(),
+            max_messages: self.max_messages.unwrap_or(DEFAULT_MAX_MESSAGES),
+            max_bytes: self.max_bytes.unwrap_or(DEFAULT_MAX_BYTES),
+            max_message_bytes: self.max_message_bytes.unwrap_or(DEFAULT_MAX_MESSAGE_BYTES),
+            on_full: self.on_full.unwrap_or_default(),
+            create: self.create.unwrap_or_default(),
+        };
+        definition.check()?;
+        Ok(definition)
+    }
+}
+
+/// How long a delivery is locked by default.
+pub const DEFAULT_LOCK: Duration = Duration::from_secs(30);
+/// The default attempt budget.
+pub const DEFAULT_BUDGET: u32 = 5;
+/// How long a dedup id is remembered by default.
+pub const DEFAULT_DEDUP_WINDOW: Duration = Duration::from_secs(5 * 60);
+/// Messages an embedded queue holds by default.
+pub const DEFAULT_MAX_MESSAGES: u64 = 100_000;
+/// Bytes an embedded queue holds by default.
+pub const DEFAULT_MAX_BYTES: u64 = 256 * 1024 * 1024;
+/// Bytes of one message of an embedded queue by default.
+pub const DEFAULT_MAX_MESSAGE_BYTES: u64 = 10 * 1024 * 1024;
+
+/// A queue with every option decided.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)] // the fields are those of `QueueOptions`
+pub struct QueueDefinition {
+    pub lock: Duration,
+    pub budget: u32,
+    pub retry: Retry,
+    pub ttl: Option<Duration>,
+    pub on_expiry: OnExpiry,
+    pub dedup_window: Duration,
+    pub on_failure: OnFailure,
+    pub max_messages: u64,
+    pub max_bytes: u64,
+    pub max_message_bytes: u64,
+    pub on_full: OnFull,
+    pub create: Create,
+}
+
+impl QueueDefinition {
+    fn check(&self) -> Result<()> {
+        check_lock("lock", self.lock)?;
+        self.retry.check()?;
+        let positive = [
+            ("budget", u64::from(self.budget)),
+            ("max_messages", self.max_messages),
+            ("max_bytes", self.max_bytes),
+            ("max_message_bytes", self.max_message_bytes),
+        ];
+        for (field, value) in positive {
+            if value == 0 {
+                return Err(Error::invalid_config(field, "must be at least 1"));
+            }
+        }
+        if self.max_messages > u64::from(u32::MAX / 2) {
+            return Err(Error::invalid_config(
+                "max_messages",
+                format!("must be at most {}", u32::MAX / 2),
+            ));
+        }
+        if self.max_message_bytes > self.max_bytes {
+            return Err(Error::invalid_config(
+                "max_message_bytes",
+                "must not be more than max_bytes, or such a message never fits",
+            ));
+        }
+        if self
+            .ttl
+            .is_some_and(|ttl| ttl.is_zero() || ttl > MAX_DURATION)
+        {
+            return Err(Error::invalid_config(
+                "ttl",
+                "must be more than zero and at most 100 years",
+            ));
+        }
+        if self.dedup_window > MAX_DURATION {
+            return Err(Error::invalid_config(
+                "dedup_window",
+                "must be at most 100 years",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Locks are 1 ms to 12 hours: what every provider can keep.
+pub(crate) fn check_lock(field: &'static str, lock: Duration) -> Result<()> {
+    let longest = Duration::from_secs(12 * 60 * 60);
+    if lock < Duration::from_millis(1) || lock > longest {
+        return Err(Error::invalid_config(
+            field,
+            "must be between 1 ms and 12 h",
+        ));
+    }
+    Ok(())
+}

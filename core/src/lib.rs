@@ -1,0 +1,56 @@
+//! The engine of queue_runtime: queue semantics, providers and the runtime, for Rust directly and
+//! for every other language through the C ABI.
+//!
+//! ```
+//! use queue_runtime_core::{Message, ReceiveOptions, connect};
+//!
+//! # async fn example() -> queue_runtime_core::Result<()> {
+//! let client = connect("memory:").await?;
+//! let orders = client.queue("orders")?;
+//! orders.send(Message::new("two lattes").session("table-7")).await?;
+//! for delivery in orders.receive(&ReceiveOptions::new().max_messages(10)).await? {
+//!     println!("{:?}", delivery.body());
+//!     delivery.ack().await?;
+//! }
+//! # Ok(())
+//! # }
+//! # queue_runtime_core::Runtime::shared().unwrap().block_on(example()).unwrap().unwrap();
+//! ```
+
+mod body_pool;
+mod capability;
+mod client;
+mod clock;
+pub mod codec;
+mod config;
+pub mod dead_letter;
+mod delivery;
+mod error;
+mod message;
+pub mod provider;
+mod providers;
+mod queue;
+mod reply;
+mod resilience;
+mod runtime;
+mod sessions;
+mod settlement;
+mod sync;
+mod telemetry;
+
+pub use body_pool::BodyPool;
+pub use capability::{Capabilities, Capability, Limits, Support};
+pub use client::{Client, connect};
+pub use clock::{Clock, Tick, Timestamp};
+pub use config::*;
+pub use dead_letter::{DeadLetter, DeadLetterFilter, RedriveOptions, RedriveReport};
+pub use delivery::Delivery;
+pub use error::{Error, ErrorKind, Result};
+pub use message::{Headers, Message, MessageId, Properties, SendResult};
+pub use providers::SCHEMES;
+pub use queue::{MessageState, Peeked, Queue, ReceiveOptions, SessionOptions, Statistics};
+pub use reply::{Batch, Reply};
+pub use resilience::Retry;
+pub use runtime::Runtime;
+pub use sessions::Session;
+pub use settlement::{Receipt, Settlement, Verb};

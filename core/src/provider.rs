@@ -1,0 +1,224 @@
+//! The port: what a provider implements. Batch-first; result i belongs to input i.
+//!
+//! A [`Provider`] stands for one client's connection; it hands out a [`ProviderQueue`] for each
+//! queue, and that trait carries every verb. Optional verbs answer `Unsupported` by default, and
+//! the provider's [`Capabilities`] say the same beforehand.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::capability::{Capabilities, Capability};
+use crate::clock::{Tick, Timestamp};
+use crate::config::QueueOptions;
+use crate::dead_letter::{DeadLetter, DeadLetterFilter, RedriveReport};
+use crate::error::{Error, Result};
+use crate::message::{Message, MessageId, SendResult};
+use crate::queue::{Peeked, Statistics};
+use crate::reply::{Batch, Reply};
+use crate::settlement::{Receipt, Settlement};
+
+/// A moment as a provider knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// On the runtime's clock.
+    Tick(Tick),
+    /// By the provider's calendar.
+    Timestamp(Timestamp),
+}
+
+/// What is asked of a receive.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReceiveRequest {
+    /// At most this many messages; at least one.
+    pub max_messages: u32,
+    /// How long to wait for the first message; zero looks once.
+    pub wait: Duration,
+    /// How long the messages are locked, if not as long as the queue says.
+    pub lock: Option<Duration>,
+    /// Whether the attempt is charged now; otherwise `begin` charges it.
+    pub begin: bool,
+    /// Only messages of this held session.
+    pub session: Option<SessionLock>,
+}
+
+/// What is asked of an accept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AcceptRequest {
+    /// This session, or whichever has work.
+    pub id: Option<Arc<str>>,
+    /// How long to wait for a session with work, when no id is given; zero looks once.
+    pub wait: Duration,
+    /// How long the session is locked, if not as long as the queue says.
+    pub lock: Option<Duration>,
+}
+
+/// A message as the provider delivers it.
+#[derive(Debug)]
+pub struct Received {
+    /// Its identity.
+    pub id: MessageId,
+    /// What was sent.
+    pub message: Message,
+    /// What settles this delivery.
+    pub receipt: Receipt,
+    /// Which attempt this is, from 1.
+    pub attempt: u32,
+    /// Its place in the order of the queue.
+    pub sequence: u64,
+    /// When it was sent.
+    pub enqueued_at: Moment,
+    /// When its lock ends, unless extended.
+    pub locked_until: Moment,
+}
+
+/// A held session. The receipt fences it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SessionLock {
+    /// Which session.
+    pub id: Arc<str>,
+    /// The proof of holding it.
+    pub receipt: Receipt,
+    /// When the lock ends, unless renewed.
+    pub locked_until: Moment,
+}
+
+/// A client's connection to one provider.
+pub trait Provider: Send + Sync + 'static {
+    /// What this provider can do, and its limits.
+    fn capabilities(&self) -> &Capabilities;
+
+    /// The queue of this name. Checks name and options; creates nothing and asks no network.
+    fn queue(&self, name: &str, options: &QueueOptions) -> Result<Arc<dyn ProviderQueue>>;
+
+    /// Lets go of connections. Verbs already begun are given up.
+    fn close(&self) -> Reply<()> {
+        Reply::now(Ok(()))
+    }
+}
+
+/// One queue of a provider: every verb.
+///
+/// A verb acts when it is called; its [`Reply`] may be ready at once. A pending reply that is
+/// dropped gives back what it took.
+pub trait ProviderQueue: Send + Sync + 'static {
+    /// Stores messages. Fails as a whole only where no message was stored.
+    fn send(&self, messages: Batch<Message>) -> Reply<Batch<Result<SendResult>>>;
+
+    /// Hands over messages: as soon as one is there, with what else is ready.
+    fn receive(&self, request: ReceiveRequest) -> Reply<Batch<Received>>;
+
+    /// Charges the attempt of deliveries received with `begin: false`, as work on them starts.
+    fn begin(&self, receipts: Batch<Receipt>) -> Reply<Batch<Result<()>>> {
+        let _ = receipts;
+        Reply::error(Error::unsupported(Capability::Begin))
+    }
+
+    /// Ends deliveries.
+    fn settle(&self, settlements: Batch<Settlement>) -> Reply<Batch<Result<()>>>;
+
+    /// Keeps locks for this long from now. Answers the new ends.
+    fn extend(&self, receipts: Batch<Receipt>, lock: Duration) -> Reply<Batch<Result<Moment>>> {
+        let _ = (receipts, lock);
+        Reply::error(Error::unsupported(Capability::Extend))
+    }
+
+    /// Takes a session. `None`: no session had work within the wait.
+    fn accept_session(&self, request: AcceptRequest) -> Reply<Option<SessionLock>> {
+        let _ = request;
+        Reply::error(Error::unsupported(Capability::Sessions))
+    }
+
+    /// Keeps a session for this long from now, or for its lock time. Answers the new end.
+    fn renew_session(&self, session: SessionLock, lock: Option<Duration>) -> Reply<Moment> {
+        let _ = (session, lock);
+        Reply::error(Error::unsupported(Capability::Sessions))
+    }
+
+    /// Lets go of a session. What is not settled goes back to its place, its attempt used.
+    fn close_session(&self, session: SessionLock) -> Reply<()> {
+        let _ = session;
+        Reply::error(Error::unsupported(Capability::Sessions))
+    }
+
+    /// The bytes kept with a held session.
+    fn session_state(&self, session: SessionLock) -> Reply<Option<Bytes>> {
+        let _ = session;
+        Reply::error(Error::unsupported(Capability::SessionState))
+    }
+
+    /// Sets, or with `None` removes, the bytes kept with a held session.
+    fn set_session_state(&self, session: SessionLock, state: Option<Bytes>) -> Reply<()> {
+        let _ = (session, state);
+        Reply::error(Error::unsupported(Capability::SessionState))
+    }
+
+    /// Shows messages in the order of their sending, from after a sequence number on.
+    fn peek(&self, after: Option<u64>, max: u32) -> Reply<Vec<Peeked>> {
+        let _ = (after, max);
+        Reply::error(Error::unsupported(Capability::Peek))
+    }
+
+    /// Shows dead letters in the order of their death, from after a number on.
+    fn dead_letters(
+        &self,
+        filter: DeadLetterFilter,
+        after: Option<u64>,
+        max: u32,
+    ) -> Reply<Vec<DeadLetter>> {
+        let _ = (filter, after, max);
+        Reply::error(Error::unsupported(Capability::DeadLetterList))
+    }
+
+    /// Sends dead letters back, the oldest first, from after a number on: at most `max`.
+    fn redrive(
+        &self,
+        filter: DeadLetterFilter,
+        after: Option<u64>,
+        max: u32,
+    ) -> Reply<RedriveReport> {
+        let _ = (filter, after, max);
+        Reply::error(Error::unsupported(Capability::Redrive))
+    }
+
+    /// Deletes dead letters. Answers how many.
+    fn purge_dead_letters(&self, filter: DeadLetterFilter) -> Reply<u64> {
+        let _ = filter;
+        Reply::error(Error::unsupported(Capability::Purge))
+    }
+
+    /// Counts and ages.
+    fn statistics(&self) -> Reply<Statistics> {
+        Reply::error(Error::unsupported(Capability::Statistics))
+    }
+
+    /// Creates the queue; `AlreadyExists` if it is there.
+    fn create(&self) -> Reply<()> {
+        Reply::error(Error::unsupported(Capability::Create))
+    }
+
+    /// Sets a message aside, to be fetched by its sequence number alone.
+    fn defer(&self, receipts: Batch<Receipt>) -> Reply<Batch<Result<()>>> {
+        let _ = receipts;
+        Reply::error(Error::unsupported(Capability::Defer))
+    }
+
+    /// Fetches deferred messages by their sequence numbers.
+    fn receive_deferred(&self, sequences: Batch<u64>) -> Reply<Batch<Result<Received>>> {
+        let _ = sequences;
+        Reply::error(Error::unsupported(Capability::Defer))
+    }
+
+    /// Takes back delayed messages before their time, by their ids.
+    fn cancel_scheduled(&self, ids: Batch<MessageId>) -> Reply<Batch<Result<()>>> {
+        let _ = ids;
+        Reply::error(Error::unsupported(Capability::CancelScheduled))
+    }
+
+    /// Hands over messages without a lock: they are gone once returned.
+    fn receive_and_delete(&self, request: ReceiveRequest) -> Reply<Batch<Received>> {
+        let _ = request;
+        Reply::error(Error::unsupported(Capability::ReceiveAndDelete))
+    }
+}

@@ -1,0 +1,685 @@
+//! A queue as a program uses it: checks, metrics and errors with their place, around the port.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::capability::Capability;
+use crate::client::ClientInner;
+use crate::clock::{Tick, Timestamp};
+use crate::config::{QueueDefinition, check_lock};
+use crate::dead_letter::{DeadLetter, DeadLetterFilter, RedriveOptions, RedriveReport, pause};
+use crate::delivery::Delivery;
+use crate::error::{Error, Result};
+use crate::message::{Message, MessageId, SendResult};
+use crate::provider::{AcceptRequest, Moment, ProviderQueue, ReceiveRequest, SessionLock};
+use crate::reply::{Batch, Reply};
+use crate::sessions::Session;
+use crate::settlement::{Receipt, Settlement, Verb};
+use crate::telemetry::QueueMetrics;
+
+/// The longest wait of a receive or accept.
+pub const MAX_WAIT: Duration = Duration::from_secs(12 * 60 * 60);
+/// The most messages one receive or peek asks for.
+pub const MAX_RECEIVE: u32 = 100_000;
+
+/// What is asked of a receive.
+///
+/// ```
+/// # use queue_runtime_core::ReceiveOptions;
+/// # use std::time::Duration;
+/// let options = ReceiveOptions::new().max_messages(10).wait(Duration::from_secs(20));
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReceiveOptions {
+    max_messages: u32,
+    wait: Duration,
+    lock: Option<Duration>,
+}
+
+impl Default for ReceiveOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl ReceiveOptions {
+    /// One message, waited for up to 10 seconds, locked as long as the queue says.
+    pub const fn new() -> Self {
+        Self {
+            max_messages: 1,
+            wait: Duration::from_secs(10),
+            lock: None,
+        }
+    }
+
+    /// At most this many messages.
+    pub const fn max_messages(mut self, max: u32) -> Self {
+        self.max_messages = max;
+        self
+    }
+
+    /// How long to wait for the first message; zero looks once.
+    pub const fn wait(mut self, wait: Duration) -> Self {
+        self.wait = wait;
+        self
+    }
+
+    /// How long the messages are locked, if not as long as the queue says.
+    pub const fn lock(mut self, lock: Duration) -> Self {
+        self.lock = Some(lock);
+        self
+    }
+
+    pub(crate) fn request(&self, session: Option<SessionLock>) -> Result<ReceiveRequest> {
+        if self.max_messages == 0 || self.max_messages > MAX_RECEIVE {
+            return Err(Error::invalid_argument(
+                "max_messages",
+                format!("must be between 1 and {MAX_RECEIVE}"),
+            ));
+        }
+        check_wait(self.wait)?;
+        if let Some(lock) = self.lock {
+            check_lock_argument(lock)?;
+        }
+        Ok(ReceiveRequest {
+            max_messages: self.max_messages,
+            wait: self.wait,
+            lock: self.lock,
+            begin: true,
+            session,
+        })
+    }
+}
+
+fn check_wait(wait: Duration) -> Result<()> {
+    if wait > MAX_WAIT {
+        return Err(Error::invalid_argument("wait", "must be at most 12 h"));
+    }
+    Ok(())
+}
+
+fn check_lock_argument(lock: Duration) -> Result<()> {
+    check_lock("lock", lock).map_err(|e| Error::invalid_argument("lock", e.message().to_owned()))
+}
+
+/// Which session to take, and how long to wait for it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SessionOptions {
+    id: Option<Arc<str>>,
+    wait: Duration,
+    lock: Option<Duration>,
+}
+
+impl SessionOptions {
+    /// The session of this id, whether it has messages or not. `SessionLocked` when it is held.
+    pub fn id(id: impl Into<Arc<str>>) -> Self {
+        Self {
+            id: Some(id.into()),
+            wait: Duration::ZERO,
+            lock: None,
+        }
+    }
+
+    /// Whichever session has work and no holder, waited for up to 10 seconds.
+    pub fn next() -> Self {
+        Self {
+            id: None,
+            wait: Duration::from_secs(10),
+            lock: None,
+        }
+    }
+
+    /// How long to wait for a session with work; zero looks once.
+    pub fn wait(mut self, wait: Duration) -> Self {
+        self.wait = wait;
+        self
+    }
+
+    /// How long the session is locked, if not as long as the queue says.
+    pub fn lock(mut self, lock: Duration) -> Self {
+        self.lock = Some(lock);
+        self
+    }
+}
+
+/// How a message that is looked at stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MessageState {
+    /// To be received.
+    Ready,
+    /// Not yet to be received: sent with a delay, or given back with one.
+    Delayed,
+    /// In somebody's hands.
+    InFlight,
+}
+
+/// A message that was looked at, not taken.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Peeked {
+    /// The message's identity.
+    pub id: MessageId,
+    /// The message.
+    pub message: Message,
+    /// How it stands.
+    pub state: MessageState,
+    /// Its place in the order of the queue: the cursor of a listing.
+    pub sequence: u64,
+    /// Attempts made so far.
+    pub attempts: u32,
+    /// When it was sent.
+    pub enqueued_at: Timestamp,
+}
+
+impl Peeked {
+    /// A message as a provider shows it.
+    pub fn new(
+        id: MessageId,
+        message: Message,
+        state: MessageState,
+        sequence: u64,
+        attempts: u32,
+        enqueued_at: Timestamp,
+    ) -> Self {
+        Self {
+            id,
+            message,
+            state,
+            sequence,
+            attempts,
+            enqueued_at,
+        }
+    }
+}
+
+/// Counts and ages of a queue at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Statistics {
+    /// Messages to be received now.
+    pub ready: u64,
+    /// Messages in somebody's hands.
+    pub in_flight: u64,
+    /// Messages that appear later.
+    pub delayed: u64,
+    /// Dead letters.
+    pub dead: u64,
+    /// Bytes of all but the dead letters.
+    pub bytes: u64,
+    /// Sessions that have messages, a holder or a state.
+    pub sessions: u64,
+    /// Age of the oldest message that is not a dead letter.
+    pub oldest_age: Option<Duration>,
+}
+
+impl Statistics {
+    /// Messages in the queue, wherever they stand; without the dead letters.
+    pub fn depth(&self) -> u64 {
+        self.ready + self.in_flight + self.delayed
+    }
+}
+
+/// A queue of a client. Cheap to clone; any thread. Opening one creates nothing.
+#[derive(Clone)]
+pub struct Queue(Arc<Inner>);
+
+struct Inner {
+    name: Arc<str>,
+    client: Arc<ClientInner>,
+    provider: Arc<dyn ProviderQueue>,
+    definition: QueueDefinition,
+    metrics: QueueMetrics,
+}
+
+impl Queue {
+    pub(crate) fn new(
+        name: Arc<str>,
+        client: Arc<ClientInner>,
+        provider: Arc<dyn ProviderQueue>,
+        definition: QueueDefinition,
+        metrics: QueueMetrics,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            name,
+            client,
+            provider,
+            definition,
+            metrics,
+        }))
+    }
+
+    /// The name it was opened by.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Its definition, as this client sees it.
+    pub fn definition(&self) -> &QueueDefinition {
+        &self.0.definition
+    }
+
+    /// Sends one message.
+    pub async fn send(&self, message: impl Into<Message>) -> Result<SendResult> {
+        let mut results = self.start_send(Batch::from_iter([message.into()])).await?;
+        results.pop().unwrap_or_else(missing)
+    }
+
+    /// Sends many. Result i belongs to message i; a message that fails does not hide the rest.
+    pub async fn send_many(
+        &self,
+        messages: impl IntoIterator<Item = Message>,
+    ) -> Result<Vec<Result<SendResult>>> {
+        let results = self.start_send(messages.into_iter().collect()).await?;
+        Ok(results.into_vec())
+    }
+
+    /// Receives messages: as soon as one is there, with what else is ready. Empty when none came
+    /// within the wait. Dropping the future before its end takes nothing from the queue.
+    pub async fn receive(&self, options: &ReceiveOptions) -> Result<Vec<Delivery>> {
+        self.receive_from(options.request(None)?).await
+    }
+
+    /// [`Queue::receive`] of one message.
+    pub async fn receive_one(&self, wait: Duration) -> Result<Option<Delivery>> {
+        let request = ReceiveOptions::new().wait(wait).request(None)?;
+        let mut batch = self.start_receive(request).await?;
+        Ok(batch.pop())
+    }
+
+    pub(crate) async fn receive_from(&self, request: ReceiveRequest) -> Result<Vec<Delivery>> {
+        Ok(self.start_receive(request).await?.into_vec())
+    }
+
+    /// Ends many deliveries of this queue. Result i belongs to settlement i.
+    pub async fn settle(&self, settlements: Vec<Settlement>) -> Result<Vec<Result<()>>> {
+        Ok(self.start_settle(settlements.into()).await?.into_vec())
+    }
+
+    /// Charges the attempts of deliveries that were received unstarted, as work on them starts.
+    pub async fn begin(&self, receipts: Vec<Receipt>) -> Result<Vec<Result<()>>> {
+        self.require(Capability::Begin, "begin")?;
+        let reply = self.0.provider.begin(receipts.into());
+        Ok(self.run("begin", reply).await?.into_vec())
+    }
+
+    /// Keeps the locks of these deliveries for this long from now. Answers the new ends.
+    pub async fn extend(
+        &self,
+        receipts: Vec<Receipt>,
+        lock: Duration,
+    ) -> Result<Vec<Result<Timestamp>>> {
+        let moments = self.start_extend(receipts.into(), lock).await?;
+        let timestamps = moments.into_iter().map(|m| m.map(|m| self.timestamp(m)));
+        Ok(timestamps.collect())
+    }
+
+    /// Takes a session: an ordered group with one holder. `None` when no session had work within
+    /// the wait; `SessionLocked` when the one asked for is held.
+    pub async fn accept_session(&self, options: SessionOptions) -> Result<Option<Session>> {
+        let needed = match options.id {
+            Some(_) => Capability::SessionById,
+            None => Capability::SessionNext,
+        };
+        self.require(needed, "accept_session")?;
+        let named = |e: Error| self.place(e, "accept_session");
+        check_wait(options.wait).map_err(named)?;
+        if let Some(lock) = options.lock {
+            check_lock_argument(lock).map_err(named)?;
+        }
+        if let Some(id) = &options.id {
+            crate::message::check_id("session", id)
+                .map_err(|e| named(Error::invalid_argument("session", e.message().to_owned())))?;
+        }
+        let reply = self.0.provider.accept_session(AcceptRequest {
+            id: options.id,
+            wait: options.wait,
+            lock: options.lock,
+        });
+        let lock = self.run("accept_session", reply).await?;
+        Ok(lock.map(|lock| Session::new(self.clone(), lock)))
+    }
+
+    /// Looks at up to `max` messages in the order of their sending, from after a sequence number
+    /// on, without taking them.
+    pub async fn peek(&self, after: Option<u64>, max: u32) -> Result<Vec<Peeked>> {
+        self.require(Capability::Peek, "peek")?;
+        let reply = self.0.provider.peek(after, max.min(MAX_RECEIVE));
+        self.run("peek", reply).await
+    }
+
+    /// Lists up to `max` dead letters, oldest first, from after a number on.
+    pub async fn dead_letters(
+        &self,
+        filter: DeadLetterFilter,
+        after: Option<u64>,
+        max: u32,
+    ) -> Result<Vec<DeadLetter>> {
+        self.require(Capability::DeadLetterList, "dead_letters")?;
+        let max = max.min(MAX_RECEIVE);
+        let reply = self.0.provider.dead_letters(filter, after, max);
+        self.run("dead_letters", reply).await
+    }
+
+    /// Sends dead letters back, oldest first: their budget is whole again, and the header
+    /// `qrt-redrive-count` counts. Stopped in the middle, nothing is lost: go on after `last`.
+    pub async fn redrive(&self, options: RedriveOptions) -> Result<RedriveReport> {
+        self.require(Capability::Redrive, "redrive")?;
+        let mut report = RedriveReport {
+            last: options.after,
+            ..RedriveReport::default()
+        };
+        let mut left = options.max.unwrap_or(u64::MAX);
+        let step = if options.per_second.is_some() {
+            1
+        } else {
+            1000
+        };
+        while left > 0 {
+            let max = left.min(step) as u32;
+            let filter = options.filter.clone();
+            let done = if options.dry_run {
+                self.dry_redrive(filter, report.last, max).await?
+            } else {
+                let reply = self.0.provider.redrive(filter, report.last, max);
+                self.run("redrive", reply).await?
+            };
+            let looked_at_more = done.last.is_some() && done.last != report.last;
+            left -= done.matched.min(left);
+            report.matched += done.matched;
+            report.redriven += done.redriven;
+            report.failed.extend(done.failed);
+            report.last = done.last.or(report.last);
+            if done.matched == 0 && !looked_at_more {
+                break;
+            }
+            if let Some(rate) = options.per_second.filter(|_| left > 0 && done.matched > 0) {
+                self.0.client.sleep(pause(rate)).await;
+            }
+        }
+        Ok(report)
+    }
+
+    async fn dry_redrive(
+        &self,
+        filter: DeadLetterFilter,
+        after: Option<u64>,
+        max: u32,
+    ) -> Result<RedriveReport> {
+        let letters = self.dead_letters(filter, after, max).await?;
+        Ok(RedriveReport {
+            matched: letters.len() as u64,
+            last: letters.last().map(|letter| letter.number),
+            ..RedriveReport::default()
+        })
+    }
+
+    /// Deletes dead letters for good. Answers how many.
+    pub async fn purge_dead_letters(&self, filter: DeadLetterFilter) -> Result<u64> {
+        self.require(Capability::Purge, "purge_dead_letters")?;
+        let reply = self.0.provider.purge_dead_letters(filter);
+        self.run("purge_dead_letters", reply).await
+    }
+
+    /// Counts and ages at this moment.
+    pub async fn statistics(&self) -> Result<Statistics> {
+        self.require(Capability::Statistics, "statistics")?;
+        self.run("statistics", self.0.provider.statistics()).await
+    }
+
+    /// Creates the queue by explicit call; `AlreadyExists` if it is there.
+    pub async fn create(&self) -> Result<()> {
+        self.require(Capability::Create, "create")?;
+        self.run("create", self.0.provider.create()).await
+    }
+
+    // The eager forms below start the verb at once; what stands on the core and must not wait
+    // for a first poll (the C ABI) uses them, and the verbs above await them.
+
+    #[doc(hidden)]
+    pub fn start_send(
+        &self,
+        mut messages: Batch<Message>,
+    ) -> impl Future<Output = Result<Batch<Result<SendResult>>>> + Send + use<> {
+        let count = messages.len();
+        let mut refused: Vec<(usize, Error)> = Vec::new();
+        let mut index = 0;
+        messages.retain(|message| {
+            let checked = self.check_message(message);
+            if let Err(error) = checked {
+                refused.push((index, self.place(error, "send")));
+            }
+            let keep = refused.last().is_none_or(|(last, _)| *last != index);
+            index += 1;
+            keep
+        });
+        let reply = if messages.is_empty() {
+            Reply::now(self.0.client.check_open().map(|()| Batch::new()))
+        } else {
+            match self.0.client.check_open() {
+                Ok(()) => self.0.provider.send(messages),
+                Err(error) => Reply::error(error),
+            }
+        };
+        let queue = self.clone();
+        async move {
+            let mut results = queue.run("send", reply).await?;
+            queue.place_all(&mut results, "send");
+            for (index, error) in refused {
+                queue.0.metrics.failed(error.kind());
+                results.insert(index, Err(error));
+            }
+            debug_assert_eq!(results.len(), count);
+            queue
+                .0
+                .metrics
+                .sent(results.iter().filter(|r| r.is_ok()).count());
+            Ok(results)
+        }
+    }
+
+    #[doc(hidden)]
+    pub fn start_receive(
+        &self,
+        request: ReceiveRequest,
+    ) -> impl Future<Output = Result<Batch<Delivery>>> + Send + use<> {
+        let reply = match self.0.client.check_open() {
+            Ok(()) => self.0.provider.receive(request),
+            Err(error) => Reply::error(error),
+        };
+        let queue = self.clone();
+        async move {
+            let received = queue.run("receive", reply).await?;
+            let now = queue.0.client.clock().recent();
+            if !received.is_empty() {
+                queue.0.metrics.received(received.len());
+            }
+            let deliver = |r| Delivery::new(r, queue.clone(), now);
+            Ok(received.into_iter().map(deliver).collect())
+        }
+    }
+
+    #[doc(hidden)]
+    pub fn start_settle(
+        &self,
+        mut settlements: Batch<Settlement>,
+    ) -> impl Future<Output = Result<Batch<Result<()>>>> + Send + use<> {
+        for settlement in &mut settlements {
+            self.complete(settlement);
+        }
+        let verbs: Batch<&'static str> = settlements.iter().map(|s| s.verb.name()).collect();
+        let reply = match self.0.client.check_open() {
+            Ok(()) => self.0.provider.settle(settlements),
+            Err(error) => Reply::error(error),
+        };
+        let queue = self.clone();
+        async move {
+            let mut results = queue.run("settle", reply).await?;
+            queue.place_all(&mut results, "settle");
+            for (verb, result) in verbs.iter().zip(&results) {
+                if result.is_ok() {
+                    queue.0.metrics.settled(verb);
+                }
+            }
+            Ok(results)
+        }
+    }
+
+    #[doc(hidden)]
+    pub fn start_extend(
+        &self,
+        receipts: Batch<Receipt>,
+        lock: Duration,
+    ) -> impl Future<Output = Result<Batch<Result<Moment>>>> + Send + use<> {
+        let checked = check_lock_argument(lock)
+            .and_then(|()| self.0.client.capabilities().require(Capability::Extend))
+            .and_then(|()| self.0.client.check_open());
+        let reply = match checked {
+            Ok(()) => self.0.provider.extend(receipts, lock),
+            Err(error) => Reply::error(error),
+        };
+        let queue = self.clone();
+        async move {
+            let mut results = queue.run("extend", reply).await?;
+            queue.place_all(&mut results, "extend");
+            Ok(results)
+        }
+    }
+
+    pub(crate) async fn settle_one(&self, settlement: Settlement, since: Tick) -> Result<()> {
+        let results = self.start_settle(Batch::from_iter([settlement])).await?;
+        results.into_iter().next().unwrap_or_else(missing)?;
+        let now = self.0.client.clock().recent();
+        self.0.metrics.processed(now.since(since));
+        Ok(())
+    }
+
+    pub(crate) async fn extend_one(&self, receipt: Receipt, lock: Duration) -> Result<Moment> {
+        let results = self.start_extend(Batch::from_iter([receipt]), lock).await?;
+        results.into_iter().next().unwrap_or_else(missing)
+    }
+
+    pub(crate) fn provider(&self) -> &dyn ProviderQueue {
+        &*self.0.provider
+    }
+
+    /// Lets a reply nobody waits for run to its end in the background.
+    pub(crate) fn detach<T: Send + 'static>(&self, reply: Reply<T>) {
+        if let Err(pending) = reply.try_now() {
+            self.0.client.spawn(async move {
+                let _ = pending.await;
+            });
+        }
+    }
+
+    pub(crate) fn timestamp(&self, moment: Moment) -> Timestamp {
+        match moment {
+            Moment::Tick(tick) => self.0.client.clock().timestamp(tick),
+            Moment::Timestamp(timestamp) => timestamp,
+        }
+    }
+
+    /// What holds for every provider, and what this one's capabilities and limits say.
+    fn check_message(&self, message: &Message) -> Result<()> {
+        let limits = self.0.client.capabilities().limits();
+        let bytes = message.bytes() as u64;
+        let limit = self
+            .0
+            .definition
+            .max_message_bytes
+            .min(limits.message_bytes.unwrap_or(u64::MAX));
+        if bytes > limit {
+            return Err(Error::too_large(bytes, limit));
+        }
+        let Some(p) = message.properties.as_deref() else {
+            return Ok(());
+        };
+        message.validate()?;
+        let needed = [
+            (p.session.is_some(), Capability::Sessions),
+            (p.delay.is_some(), Capability::Delay),
+            (p.ttl.is_some(), Capability::Ttl),
+            (p.dedup_id.is_some(), Capability::Dedup),
+        ];
+        for (asked, capability) in needed {
+            if asked {
+                self.0.client.capabilities().require(capability)?;
+            }
+        }
+        if let (Some(delay), Some(limit)) = (p.delay, limits.delay)
+            && delay > limit
+        {
+            return Err(Error::invalid_message(
+                "delay",
+                format!("must be at most {}", humantime::format_duration(limit)),
+            ));
+        }
+        if let Some(limit) = limits.headers
+            && p.headers.len() > limit as usize
+        {
+            return Err(Error::invalid_message(
+                "headers",
+                format!("there are {}, the limit is {limit}", p.headers.len()),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Fills in the retry policy's delay.
+    fn complete(&self, settlement: &mut Settlement) {
+        if let Verb::Nack { delay, .. } = &mut settlement.verb
+            && delay.is_none()
+        {
+            *delay = Some(self.0.definition.retry.delay(settlement.attempt));
+        }
+    }
+
+    fn require(&self, capability: Capability, operation: &'static str) -> Result<()> {
+        self.0
+            .client
+            .check_open()
+            .and_then(|()| self.0.client.capabilities().require(capability))
+            .map_err(|e| self.place(e, operation))
+    }
+
+    /// Awaits a reply, unless the client is closed meanwhile.
+    pub(crate) async fn run<T>(&self, operation: &'static str, reply: Reply<T>) -> Result<T> {
+        let result = match reply.try_now() {
+            Ok(result) => result,
+            Err(pending) => self.0.client.unless_closed(pending).await,
+        };
+        result.map_err(|e| {
+            self.0.metrics.failed(e.kind());
+            self.place(e, operation)
+        })
+    }
+
+    fn place(&self, error: Error, operation: &'static str) -> Error {
+        error.with_operation(operation).with_queue(&self.0.name)
+    }
+
+    fn place_all<T>(&self, results: &mut Batch<Result<T>>, operation: &'static str) {
+        for result in results {
+            if let Err(error) = result {
+                self.0.metrics.failed(error.kind());
+                let bare = std::mem::replace(error, Error::closed("error"));
+                *error = self.place(bare, operation);
+            }
+        }
+    }
+}
+
+/// A provider broke the port: it answered for fewer entries than it was given.
+fn missing<T>() -> Result<T> {
+    Err(Error::new(
+        crate::ErrorKind::Panic,
+        "the provider gave no result for this entry",
+    ))
+}
+
+impl fmt::Debug for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue").field("name", &self.0.name).finish()
+    }
+}

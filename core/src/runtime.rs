@@ -1,0 +1,163 @@
+//! The runtime: threads, time, metrics and what the clients of one process share.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use once_cell::sync::OnceCell;
+use tokio::runtime::Handle;
+
+use crate::body_pool::BodyPool;
+use crate::client::Client;
+use crate::clock::{Clock, Sleep, Tick};
+use crate::config::{ClientConfig, RuntimeConfig};
+use crate::error::{Error, ErrorKind, Result};
+use crate::telemetry::Telemetry;
+
+/// What clients stand on. Cheap to clone; any thread; several may live in one process. Threads
+/// end when the last clone and the last client of it are gone.
+#[derive(Clone)]
+pub struct Runtime(Arc<Inner>);
+
+struct Inner {
+    /// `None` where the threads are the host's own.
+    own: Option<tokio::runtime::Runtime>,
+    handle: Handle,
+    clock: Clock,
+    bodies: BodyPool,
+    telemetry: Telemetry,
+    shared: Mutex<HashMap<String, Arc<dyn Any + Send + Sync>>>,
+}
+
+impl Runtime {
+    /// A runtime with threads of its own. `InvalidConfig` names the field.
+    pub fn new(config: RuntimeConfig) -> Result<Self> {
+        Self::with_clock(config, Clock::system())
+    }
+
+    /// A runtime whose locks, delays, waits and timers follow this clock.
+    pub fn with_clock(config: RuntimeConfig, clock: Clock) -> Result<Self> {
+        let own = config.build()?;
+        let handle = own.handle().clone();
+        Ok(Self::from_parts(Some(own), handle, clock))
+    }
+
+    /// A runtime on the threads of the tokio runtime this is called in, with time enabled.
+    /// `InvalidConfig` outside of one.
+    pub fn current() -> Result<Self> {
+        let handle = Handle::try_current().map_err(|e| {
+            Error::invalid_config(
+                "runtime",
+                "there is no tokio runtime here; use Runtime::new",
+            )
+            .with_source(e)
+        })?;
+        Ok(Self::from_parts(None, handle, Clock::system()))
+    }
+
+    /// The runtime of those who need no other: built from the environment at its first use.
+    pub fn shared() -> Result<Self> {
+        static SHARED: OnceCell<Runtime> = OnceCell::new();
+        SHARED
+            .get_or_try_init(|| Self::new(RuntimeConfig::from_env()?))
+            .cloned()
+    }
+
+    fn from_parts(own: Option<tokio::runtime::Runtime>, handle: Handle, clock: Clock) -> Self {
+        Self(Arc::new(Inner {
+            own,
+            handle,
+            clock,
+            bodies: BodyPool::default(),
+            telemetry: Telemetry::new(),
+            shared: Mutex::default(),
+        }))
+    }
+
+    /// Opens a client. Creates no queue and lists none. `InvalidConfig` names the field at fault,
+    /// `Unsupported` the required capability the provider lacks.
+    pub async fn connect(&self, config: impl Into<ClientConfig>) -> Result<Client> {
+        Client::open(self.clone(), config.into()).await
+    }
+
+    /// The time this runtime follows.
+    pub fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
+    /// Memory for message bodies, reused.
+    pub fn bodies(&self) -> &BodyPool {
+        &self.0.bodies
+    }
+
+    /// The metrics of all clients of this runtime, as Prometheus text (OpenMetrics 1.0).
+    pub fn metrics(&self) -> String {
+        self.0.telemetry.text()
+    }
+
+    /// Waits for a future on the calling thread. `WouldDeadlock` on a thread of a tokio runtime.
+    pub fn block_on<F: Future>(&self, future: F) -> Result<F::Output> {
+        if Handle::try_current().is_ok() {
+            return Err(Error::new(
+                ErrorKind::WouldDeadlock,
+                "block_on was called on a thread of a tokio runtime; await the future instead",
+            ));
+        }
+        Ok(self.0.handle.block_on(future))
+    }
+
+    pub(crate) fn telemetry(&self) -> &Telemetry {
+        &self.0.telemetry
+    }
+
+    /// Runs a future in the background.
+    pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        #[cfg(not(feature = "shuttle"))]
+        drop(self.0.handle.spawn(future));
+        #[cfg(feature = "shuttle")]
+        drop(shuttle::future::spawn(future));
+    }
+
+    pub(crate) fn sleep_until(&self, deadline: Tick) -> Sleep {
+        let _entered = self.0.handle.enter();
+        self.0.clock.sleep_until(deadline)
+    }
+
+    /// What clients of this runtime share under a name: made at the first call, kept as long as
+    /// the runtime.
+    pub(crate) fn share<T: Any + Send + Sync>(
+        &self,
+        name: &str,
+        make: impl FnOnce() -> T,
+    ) -> Arc<T> {
+        let mut shared = self.0.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = shared
+            .entry(name.to_owned())
+            .or_insert_with(|| Arc::new(make()));
+        // A name begins with its provider's scheme, so nobody else puts another type under it.
+        entry
+            .clone()
+            .downcast()
+            .unwrap_or_else(|_| unreachable!("{name} is shared as another type"))
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Never waits: the last clone may go inside a future, where waiting is forbidden.
+        if let Some(own) = self.own.take() {
+            own.shutdown_background();
+        }
+    }
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runtime")
+            .field("clock", &self.0.clock)
+            .field("own_threads", &self.0.own.is_some())
+            .finish()
+    }
+}

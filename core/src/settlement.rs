@@ -1,0 +1,77 @@
+//! What becomes of a delivery: ack, nack, release or dead_letter.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Tick;
+
+/// The proof of a delivery: settles it once. Made by the provider, opaque to everybody else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Receipt {
+    /// Of the built-in engines: a place and the number of the delivery, which fences it.
+    Slot {
+        /// The engine's number of the queue.
+        queue: u64,
+        /// The place of the message.
+        slot: u32,
+        /// The number of the delivery.
+        token: u64,
+        /// When its lock ends, unless extended.
+        until: Tick,
+        /// Whether the session's lock guards it.
+        session: bool,
+    },
+    /// Of a provider with handles of its own.
+    Text(Arc<str>),
+}
+
+/// How a delivery ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// Done; gone for good.
+    Ack,
+    /// This attempt failed. The message comes back after the delay (without one: after the delay
+    /// of the queue's retry policy), or is dead-lettered when its budget is spent.
+    Nack {
+        /// Why, for the dead letter.
+        reason: Option<Arc<str>>,
+        /// When it comes back.
+        delay: Option<Duration>,
+    },
+    /// Given back unblamed: the attempt does not count.
+    Release {
+        /// When it comes back; at once without one.
+        delay: Option<Duration>,
+    },
+    /// To the dead-letter queue now.
+    DeadLetter {
+        /// Why, in a word.
+        reason: Arc<str>,
+        /// Why, at length.
+        description: Option<Arc<str>>,
+    },
+}
+
+impl Verb {
+    /// The name of the verb, as in metrics and logs.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Ack => "ack",
+            Self::Nack { .. } => "nack",
+            Self::Release { .. } => "release",
+            Self::DeadLetter { .. } => "dead_letter",
+        }
+    }
+}
+
+/// One delivery and how it ends. Made by the methods of [`Delivery`](crate::Delivery).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settlement {
+    /// The delivery.
+    pub receipt: Receipt,
+    /// How it ends.
+    pub verb: Verb,
+    /// Its attempt number, for the retry policy.
+    pub attempt: u32,
+}
