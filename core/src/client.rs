@@ -161,12 +161,12 @@ impl ClientInner {
     }
 
     pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
-        self.runtime.spawn(future);
+        self.runtime.tasks().spawn(future);
     }
 
     pub(crate) async fn sleep(&self, duration: std::time::Duration) {
         let deadline = self.clock().now() + duration;
-        self.runtime.sleep_until(deadline).await;
+        self.runtime.tasks().sleep_until(deadline).await;
     }
 
     /// Awaits a verb, or the closing of the client.

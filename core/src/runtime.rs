@@ -24,8 +24,7 @@ pub struct Runtime(Arc<Inner>);
 struct Inner {
     /// `None` where the threads are the host's own.
     own: Option<tokio::runtime::Runtime>,
-    handle: Handle,
-    clock: Clock,
+    tasks: Tasks,
     bodies: BodyPool,
     telemetry: Telemetry,
     shared: Mutex<HashMap<String, Arc<dyn Any + Send + Sync>>>,
@@ -68,8 +67,7 @@ impl Runtime {
     fn from_parts(own: Option<tokio::runtime::Runtime>, handle: Handle, clock: Clock) -> Self {
         Self(Arc::new(Inner {
             own,
-            handle,
-            clock,
+            tasks: Tasks { handle, clock },
             bodies: BodyPool::default(),
             telemetry: Telemetry::new(),
             shared: Mutex::default(),
@@ -84,7 +82,7 @@ impl Runtime {
 
     /// The time this runtime follows.
     pub fn clock(&self) -> &Clock {
-        &self.0.clock
+        self.0.tasks.clock()
     }
 
     /// Memory for message bodies, reused.
@@ -105,24 +103,16 @@ impl Runtime {
                 "block_on was called on a thread of a tokio runtime; await the future instead",
             ));
         }
-        Ok(self.0.handle.block_on(future))
+        Ok(self.0.tasks.handle.block_on(future))
     }
 
     pub(crate) fn telemetry(&self) -> &Telemetry {
         &self.0.telemetry
     }
 
-    /// Runs a future in the background.
-    pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
-        #[cfg(not(feature = "shuttle"))]
-        drop(self.0.handle.spawn(future));
-        #[cfg(feature = "shuttle")]
-        drop(shuttle::future::spawn(future));
-    }
-
-    pub(crate) fn sleep_until(&self, deadline: Tick) -> Sleep {
-        let _entered = self.0.handle.enter();
-        self.0.clock.sleep_until(deadline)
+    /// Time and background work, for what must not keep the runtime alive.
+    pub(crate) fn tasks(&self) -> &Tasks {
+        &self.0.tasks
     }
 
     /// What clients of this runtime share under a name: made at the first call, kept as long as
@@ -144,6 +134,32 @@ impl Runtime {
     }
 }
 
+/// Time and background work of a runtime.
+#[derive(Clone, Debug)]
+pub(crate) struct Tasks {
+    handle: Handle,
+    clock: Clock,
+}
+
+impl Tasks {
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Runs a future in the background.
+    pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        #[cfg(not(feature = "shuttle"))]
+        drop(self.handle.spawn(future));
+        #[cfg(feature = "shuttle")]
+        drop(shuttle::future::spawn(future));
+    }
+
+    pub(crate) fn sleep_until(&self, deadline: Tick) -> Sleep {
+        let _entered = self.handle.enter();
+        self.clock.sleep_until(deadline)
+    }
+}
+
 impl Drop for Inner {
     fn drop(&mut self) {
         // Never waits: the last clone may go inside a future, where waiting is forbidden.
@@ -156,7 +172,7 @@ impl Drop for Inner {
 impl fmt::Debug for Runtime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Runtime")
-            .field("clock", &self.0.clock)
+            .field("clock", self.0.tasks.clock())
             .field("own_threads", &self.0.own.is_some())
             .finish()
     }

@@ -2,14 +2,14 @@
 
 #[cfg(not(feature = "shuttle"))]
 pub(crate) use std::sync::{
-    Arc, Mutex, MutexGuard,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+    Mutex, MutexGuard,
+    atomic::{AtomicU64, Ordering},
 };
 
 #[cfg(feature = "shuttle")]
 pub(crate) use shuttle::sync::{
-    Arc, Mutex, MutexGuard,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+    Mutex, MutexGuard,
+    atomic::{AtomicU64, Ordering},
 };
 
 use std::sync::PoisonError;

@@ -1,6 +1,361 @@
-//! `memory:` the in-memory engine.
-use super::*;
+//! `memory:` queues in the memory of this process. `memory:` is private to its client,
+//! `memory:name` is shared by the clients of one runtime and lives as long as the runtime.
 
-pub(super) fn open(_runtime: &Runtime, _config: &ClientConfig) -> Result<Arc<dyn Provider>> {
-    Err(Error::unsupported(crate::Capability::Create))
+mod browse;
+mod dedup;
+mod deliver;
+mod entry;
+mod graves;
+mod holds;
+mod lanes;
+mod list;
+mod queue;
+mod state;
+mod wheel;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use self::queue::SharedQueue;
+use crate::capability::{Capabilities, Capability, Limits, Support};
+use crate::config::{ClientConfig, Create, QueueDefinition, QueueOptions};
+use crate::dead_letter::{DeadLetter, DeadLetterFilter, RedriveReport};
+use crate::error::{Error, ErrorKind, Result};
+use crate::message::{Message, SendResult};
+use crate::provider::{
+    AcceptRequest, Moment, Provider, ProviderQueue, ReceiveRequest, Received, SessionLock,
+};
+use crate::queue::{Peeked, Statistics};
+use crate::reply::{Batch, Reply};
+use crate::runtime::{Runtime, Tasks};
+use crate::settlement::{Receipt, Settlement};
+
+/// The longest name of a queue, in bytes.
+const MAX_NAME_BYTES: usize = 260;
+
+/// Queues by name.
+#[derive(Default)]
+struct Store {
+    queues: Mutex<HashMap<Arc<str>, Arc<SharedQueue>>>,
+}
+
+struct Memory {
+    store: Arc<Store>,
+    tasks: Tasks,
+    capabilities: Capabilities,
+}
+
+pub(super) fn open(runtime: &Runtime, config: &ClientConfig) -> Result<Arc<dyn Provider>> {
+    let name = config.url.split_once(':').map_or("", |(_, name)| name);
+    let store = if name.is_empty() {
+        Arc::default()
+    } else {
+        runtime.share(&config.url, Store::default)
+    };
+    Ok(Arc::new(Memory {
+        store,
+        tasks: runtime.tasks().clone(),
+        capabilities: capabilities(),
+    }))
+}
+
+fn capabilities() -> Capabilities {
+    use Capability::*;
+    let native = [
+        Sessions,
+        SessionById,
+        SessionNext,
+        SessionState,
+        SkipOnFailure,
+        ParkOnFailure,
+        Delay,
+        Ttl,
+        Dedup,
+        Extend,
+        NackDelay,
+        Release,
+        Begin,
+        DeadLetter,
+        DeadLetterList,
+        Redrive,
+        Purge,
+        Peek,
+        Statistics,
+        Create,
+    ];
+    Capabilities::new("memory", Limits::default()).with(Support::Native, &native)
+}
+
+impl Provider for Memory {
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    fn queue(&self, name: &str, options: &QueueOptions) -> Result<Arc<dyn ProviderQueue>> {
+        check_name(name)?;
+        Ok(Arc::new(MemoryQueue {
+            name: name.into(),
+            definition: options.define()?,
+            options: options.clone(),
+            store: self.store.clone(),
+            tasks: self.tasks.clone(),
+            shared: OnceLock::new(),
+        }))
+    }
+}
+
+fn check_name(name: &str) -> Result<()> {
+    let what = if name.is_empty() {
+        "must not be empty".to_owned()
+    } else if name.len() > MAX_NAME_BYTES {
+        format!("has {} bytes, the limit is {MAX_NAME_BYTES}", name.len())
+    } else if !name
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+    {
+        format!("{name:?} must be of ASCII letters, digits, '-', '_' and '.' only")
+    } else {
+        return Ok(());
+    };
+    Err(Error::invalid_argument("name", what))
+}
+
+/// One client's view of a queue: bound to the shared one at its first use.
+struct MemoryQueue {
+    name: Arc<str>,
+    options: QueueOptions,
+    definition: QueueDefinition,
+    store: Arc<Store>,
+    tasks: Tasks,
+    shared: OnceLock<Arc<SharedQueue>>,
+}
+
+impl MemoryQueue {
+    /// The queue, created now if it may be.
+    #[inline]
+    fn shared(&self) -> Result<&Arc<SharedQueue>> {
+        match self.shared.get() {
+            Some(shared) => Ok(shared),
+            None => self.bind(),
+        }
+    }
+
+    #[cold]
+    fn bind(&self) -> Result<&Arc<SharedQueue>> {
+        let mut queues = self.queues();
+        let shared = match queues.get(&self.name) {
+            Some(shared) => {
+                shared.step(|state, _| check_same(&state.definition, &self.options))?;
+                shared.clone()
+            }
+            None if self.definition.create == Create::Never => {
+                return Err(Error::new(
+                    ErrorKind::QueueNotFound,
+                    "there is no queue of this name; create it, or open it without create=never",
+                ));
+            }
+            None => self.add(&mut queues),
+        };
+        Ok(self.shared.get_or_init(|| shared))
+    }
+
+    fn queues(&self) -> std::sync::MutexGuard<'_, HashMap<Arc<str>, Arc<SharedQueue>>> {
+        let queues = self.store.queues.lock();
+        queues.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, queues: &mut HashMap<Arc<str>, Arc<SharedQueue>>) -> Arc<SharedQueue> {
+        let shared = SharedQueue::new(
+            self.name.clone(),
+            self.definition.clone(),
+            self.tasks.clone(),
+        );
+        queues.insert(self.name.clone(), shared.clone());
+        shared
+    }
+
+    /// Answers a verb that never waits.
+    #[inline]
+    fn answer<T>(&self, verb: impl FnOnce(&Arc<SharedQueue>) -> Result<T>) -> Reply<T> {
+        Reply::now(self.shared().and_then(verb))
+    }
+}
+
+/// What this client asks for by name must be what the queue is.
+fn check_same(is: &QueueDefinition, asked: &QueueOptions) -> Result<()> {
+    let differs = [
+        ("lock", asked.lock.is_some_and(|v| v != is.lock)),
+        ("budget", asked.budget.is_some_and(|v| v != is.budget)),
+        ("ttl", asked.ttl.is_some_and(|v| Some(v) != is.ttl)),
+        (
+            "on_expiry",
+            asked.on_expiry.is_some_and(|v| v != is.on_expiry),
+        ),
+        (
+            "dedup_window",
+            asked.dedup_window.is_some_and(|v| v != is.dedup_window),
+        ),
+        (
+            "on_failure",
+            asked.on_failure.is_some_and(|v| v != is.on_failure),
+        ),
+        (
+            "max_messages",
+            asked.max_messages.is_some_and(|v| v != is.max_messages),
+        ),
+        (
+            "max_bytes",
+            asked.max_bytes.is_some_and(|v| v != is.max_bytes),
+        ),
+    ];
+    match differs.into_iter().find(|(_, differs)| *differs) {
+        Some((field, _)) => Err(Error::invalid_config(
+            field,
+            "the queue exists with another value; ask for that one, or for none",
+        )),
+        None => Ok(()),
+    }
+}
+
+impl ProviderQueue for MemoryQueue {
+    #[inline]
+    fn send(&self, messages: Batch<Message>) -> Reply<Batch<Result<SendResult>>> {
+        let shared = match self.shared() {
+            Ok(shared) => shared,
+            Err(error) => return Reply::error(error),
+        };
+        match shared.send_now(messages, self.definition.on_full) {
+            Ok((results, rest)) if rest.is_empty() => Reply::now(Ok(results)),
+            Ok((results, rest)) => Reply::later(shared.clone().send_rest(results, rest)),
+            Err(error) => Reply::error(error),
+        }
+    }
+
+    #[inline]
+    fn receive(&self, request: ReceiveRequest) -> Reply<Batch<Received>> {
+        let received = self
+            .shared()
+            .and_then(|shared| shared.step(|state, now| state.receive(&request, now)));
+        match (received, self.shared.get()) {
+            (Ok(none), Some(shared)) if none.is_empty() && !request.wait.is_zero() => {
+                Reply::later(shared.clone().receive(request))
+            }
+            (received, _) => Reply::now(received),
+        }
+    }
+
+    fn begin(&self, receipts: Batch<Receipt>) -> Reply<Batch<Result<()>>> {
+        self.answer(|shared| {
+            shared.step(|state, now| Ok(receipts.iter().map(|r| state.begin(r, now)).collect()))
+        })
+    }
+
+    #[inline]
+    fn settle(&self, settlements: Batch<Settlement>) -> Reply<Batch<Result<()>>> {
+        self.answer(|shared| {
+            shared.step(|state, now| {
+                let settle = |settlement| state.settle(settlement, now);
+                Ok(settlements.into_iter().map(settle).collect())
+            })
+        })
+    }
+
+    fn extend(&self, receipts: Batch<Receipt>, lock: Duration) -> Reply<Batch<Result<Moment>>> {
+        self.answer(|shared| {
+            shared.step(|state, now| {
+                let extend = |receipt| state.extend(receipt, lock, now).map(Moment::Tick);
+                Ok(receipts.iter().map(extend).collect())
+            })
+        })
+    }
+
+    fn accept_session(&self, request: AcceptRequest) -> Reply<Option<SessionLock>> {
+        let accepted = self
+            .shared()
+            .and_then(|shared| shared.step(|state, now| state.accept(&request, now)));
+        match (accepted, self.shared.get()) {
+            (Ok(None), Some(shared)) if !request.wait.is_zero() => {
+                Reply::later(shared.clone().accept_next(request))
+            }
+            (accepted, _) => Reply::now(accepted),
+        }
+    }
+
+    fn renew_session(&self, session: SessionLock, lock: Option<Duration>) -> Reply<Moment> {
+        self.answer(|shared| {
+            shared.step(|state, now| state.renew(&session, lock, now).map(Moment::Tick))
+        })
+    }
+
+    fn close_session(&self, session: SessionLock) -> Reply<()> {
+        self.answer(|shared| {
+            shared.step(|state, now| {
+                let held = state.holder(&session)?;
+                state.end_hold(held, now);
+                Ok(())
+            })
+        })
+    }
+
+    fn session_state(&self, session: SessionLock) -> Reply<Option<Bytes>> {
+        self.answer(|shared| shared.step(|state, _| state.session_state(&session)))
+    }
+
+    fn set_session_state(&self, session: SessionLock, bytes: Option<Bytes>) -> Reply<()> {
+        self.answer(|shared| shared.step(|state, _| state.set_session_state(&session, bytes)))
+    }
+
+    fn peek(&self, after: Option<u64>, max: u32) -> Reply<Vec<Peeked>> {
+        let clock = self.tasks.clock();
+        self.answer(|shared| shared.step(|state, _| Ok(state.peek(clock, after, max as usize))))
+    }
+
+    fn dead_letters(
+        &self,
+        filter: DeadLetterFilter,
+        after: Option<u64>,
+        max: u32,
+    ) -> Reply<Vec<DeadLetter>> {
+        let (name, clock, max) = (&self.name, self.tasks.clock(), max as usize);
+        self.answer(|shared| {
+            shared.step(|state, _| Ok(state.dead_letters(name, clock, &filter, after, max)))
+        })
+    }
+
+    fn redrive(
+        &self,
+        filter: DeadLetterFilter,
+        after: Option<u64>,
+        max: u32,
+    ) -> Reply<RedriveReport> {
+        let (name, clock, max) = (&self.name, self.tasks.clock(), max as usize);
+        self.answer(|shared| {
+            shared.step(|state, _| Ok(state.redrive(name, clock, &filter, after, max)))
+        })
+    }
+
+    fn purge_dead_letters(&self, filter: DeadLetterFilter) -> Reply<u64> {
+        let (name, clock) = (&self.name, self.tasks.clock());
+        self.answer(|shared| shared.step(|state, _| Ok(state.purge(name, clock, &filter))))
+    }
+
+    fn statistics(&self) -> Reply<Statistics> {
+        self.answer(|shared| shared.step(|state, now| Ok(state.statistics(now))))
+    }
+
+    fn create(&self) -> Reply<()> {
+        let mut queues = self.queues();
+        if queues.contains_key(&self.name) {
+            return Reply::error(Error::new(
+                ErrorKind::AlreadyExists,
+                "there is a queue of this name already",
+            ));
+        }
+        let shared = self.add(&mut queues);
+        self.shared.get_or_init(|| shared);
+        Reply::now(Ok(()))
+    }
 }
