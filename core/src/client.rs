@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio_util::sync::CancellationToken;
 
@@ -38,7 +39,9 @@ pub(crate) struct ClientInner {
     runtime: Runtime,
     config: ClientConfig,
     provider: Arc<dyn Provider>,
-    closed: CancellationToken,
+    closed: AtomicBool,
+    /// Ends what waits, once closed.
+    closing: CancellationToken,
 }
 
 /// Opens a client on the shared runtime; see [`Runtime::connect`].
@@ -58,7 +61,8 @@ impl Client {
             runtime,
             config,
             provider,
-            closed: CancellationToken::new(),
+            closed: AtomicBool::new(false),
+            closing: CancellationToken::new(),
         })))
     }
 
@@ -109,16 +113,16 @@ impl Client {
     /// Ends the client: verbs that wait end with `Closed`, later ones fail with it. Deliveries in
     /// hand come back when their locks end. Closing again does nothing.
     pub async fn close(&self) -> Result<()> {
-        if self.0.closed.is_cancelled() {
+        if self.0.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
-        self.0.closed.cancel();
+        self.0.closing.cancel();
         self.0.provider.close().await
     }
 
     /// Whether the client was closed.
     pub fn is_closed(&self) -> bool {
-        self.0.closed.is_cancelled()
+        self.0.closed.load(Ordering::Acquire)
     }
 }
 
@@ -145,7 +149,7 @@ fn check_options(capabilities: &Capabilities, options: &QueueOptions) -> Result<
 
 impl ClientInner {
     pub(crate) fn check_open(&self) -> Result<()> {
-        if self.closed.is_cancelled() {
+        if self.closed.load(Ordering::Acquire) {
             Err(Error::closed("client"))
         } else {
             Ok(())
@@ -174,7 +178,7 @@ impl ClientInner {
         &self,
         verb: impl Future<Output = Result<T>>,
     ) -> Result<T> {
-        self.closed
+        self.closing
             .run_until_cancelled(verb)
             .await
             .unwrap_or_else(|| Err(Error::closed("client")))

@@ -1,11 +1,12 @@
 //! One hand-over of a message: message, receipt, attempt number and lock deadline.
 
 use std::fmt;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use once_cell::sync::OnceCell;
 use serde::de::DeserializeOwned;
 
 use crate::clock::{Tick, Timestamp};
@@ -26,21 +27,31 @@ pub struct Delivery {
     received: Received,
     queue: Queue,
     received_at: Tick,
-    extended: Mutex<Option<Moment>>,
     settled: AtomicBool,
+    extra: OnceCell<Box<Extra>>,
+}
+
+/// What few deliveries need.
+#[derive(Default)]
+struct Extra {
+    extended: Mutex<Option<Moment>>,
     decoded: Decoded,
 }
 
 impl Delivery {
+    #[inline]
     pub(crate) fn new(received: Received, queue: Queue, received_at: Tick) -> Self {
         Self {
             received,
             queue,
             received_at,
-            extended: Mutex::new(None),
             settled: AtomicBool::new(false),
-            decoded: Decoded::default(),
+            extra: OnceCell::new(),
         }
+    }
+
+    fn extra(&self) -> &Extra {
+        self.extra.get_or_init(Box::default)
     }
 
     /// The message's identity.
@@ -78,7 +89,7 @@ impl Delivery {
     where
         T: DeserializeOwned + Send + Sync + 'static,
     {
-        self.decoded.get::<C, T>(self.body())
+        self.extra().decoded.get::<C, T>(self.body())
     }
 
     /// [`Delivery::decode`] from JSON.
@@ -108,7 +119,7 @@ impl Delivery {
 
     /// When the lock ends, unless extended again.
     pub fn locked_until(&self) -> Timestamp {
-        let extended = *self.extended.lock().unwrap_or_else(|e| e.into_inner());
+        let extended = self.extra.get().and_then(|extra| *locked(&extra.extended));
         self.queue
             .timestamp(extended.unwrap_or(self.received.locked_until))
     }
@@ -182,18 +193,22 @@ impl Delivery {
             .queue
             .extend_one(self.received.receipt.clone(), lock)
             .await?;
-        *self.extended.lock().unwrap_or_else(|e| e.into_inner()) = Some(until);
+        *locked(&self.extra().extended) = Some(until);
         Ok(())
     }
 
     /// Settles with a verb that is a value.
     pub async fn settle(&self, verb: Verb) -> Result<()> {
         self.queue
-            .settle_one(self.settlement(verb), self.received_at)
+            .start_settle_one(self.settlement(verb), self.received_at)
             .await?;
         self.settled.store(true, Ordering::Release);
         Ok(())
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl fmt::Debug for Delivery {

@@ -49,7 +49,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use message::{Headers, Message, MessageId, Properties, SendResult};
 pub use providers::SCHEMES;
 pub use queue::{MessageState, Peeked, Queue, ReceiveOptions, SessionOptions, Statistics};
-pub use reply::{Batch, Reply};
+pub use reply::Reply;
 pub use resilience::Retry;
 pub use runtime::Runtime;
 pub use sessions::Session;

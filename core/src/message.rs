@@ -28,7 +28,7 @@ pub struct MessageId(Id);
 
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Id {
-    Made(u128),
+    Made(u64, u64),
     Given(Arc<str>),
 }
 
@@ -38,7 +38,7 @@ impl MessageId {
     pub(crate) fn made(engine: u64, number: u64) -> Self {
         let high = (engine << 4) & !0xffff | 0x8000 | engine & 0x0fff;
         let low = 0x8000_0000_0000_0000 | number & 0x3fff_ffff_ffff_ffff;
-        Self(Id::Made(u128::from(high) << 64 | u128::from(low)))
+        Self(Id::Made(high, low))
     }
 
     /// An id from text, as a sender or a provider gives it.
@@ -51,18 +51,15 @@ impl fmt::Display for MessageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Id::Given(text) => f.write_str(text),
-            Id::Made(id) => {
-                let part = |shift: u32, bits: u32| (id >> shift) as u64 & (!0 >> (64 - bits));
-                write!(
-                    f,
-                    "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
-                    part(96, 32),
-                    part(80, 16),
-                    part(64, 16),
-                    part(48, 16),
-                    part(0, 48)
-                )
-            }
+            Id::Made(high, low) => write!(
+                f,
+                "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+                high >> 32,
+                high >> 16 & 0xffff,
+                high & 0xffff,
+                low >> 48,
+                low & 0xffff_ffff_ffff
+            ),
         }
     }
 }

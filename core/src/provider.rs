@@ -1,4 +1,5 @@
-//! The port: what a provider implements. Batch-first; result i belongs to input i.
+//! The port: what a provider implements. Batch-first; result i belongs to input i. One is a batch
+//! of one: an engine that answers at once may give the verbs of one a shorter way of their own.
 //!
 //! A [`Provider`] stands for one client's connection; it hands out a [`ProviderQueue`] for each
 //! queue, and that trait carries every verb. Optional verbs answer `Unsupported` by default, and
@@ -13,10 +14,10 @@ use crate::capability::{Capabilities, Capability};
 use crate::clock::{Tick, Timestamp};
 use crate::config::QueueOptions;
 use crate::dead_letter::{DeadLetter, DeadLetterFilter, RedriveReport};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::message::{Message, MessageId, SendResult};
 use crate::queue::{Peeked, Statistics};
-use crate::reply::{Batch, Reply};
+use crate::reply::Reply;
 use crate::settlement::{Receipt, Settlement};
 
 /// A moment as a provider knows it.
@@ -104,22 +105,38 @@ pub trait Provider: Send + Sync + 'static {
 /// dropped gives back what it took.
 pub trait ProviderQueue: Send + Sync + 'static {
     /// Stores messages. Fails as a whole only where no message was stored.
-    fn send(&self, messages: Batch<Message>) -> Reply<Batch<Result<SendResult>>>;
+    fn send(&self, messages: Vec<Message>) -> Reply<Vec<Result<SendResult>>>;
+
+    /// [`ProviderQueue::send`] of one message.
+    fn send_one(&self, message: Message) -> Reply<SendResult> {
+        only(self.send(vec![message]))
+    }
 
     /// Hands over messages: as soon as one is there, with what else is ready.
-    fn receive(&self, request: ReceiveRequest) -> Reply<Batch<Received>>;
+    fn receive(&self, request: ReceiveRequest) -> Reply<Vec<Received>>;
+
+    /// [`ProviderQueue::receive`] of one message, whatever the request's maximum.
+    fn receive_one(&self, mut request: ReceiveRequest) -> Reply<Option<Received>> {
+        request.max_messages = 1;
+        self.receive(request).map(|mut received| Ok(received.pop()))
+    }
 
     /// Charges the attempt of deliveries received with `begin: false`, as work on them starts.
-    fn begin(&self, receipts: Batch<Receipt>) -> Reply<Batch<Result<()>>> {
+    fn begin(&self, receipts: Vec<Receipt>) -> Reply<Vec<Result<()>>> {
         let _ = receipts;
         Reply::error(Error::unsupported(Capability::Begin))
     }
 
     /// Ends deliveries.
-    fn settle(&self, settlements: Batch<Settlement>) -> Reply<Batch<Result<()>>>;
+    fn settle(&self, settlements: Vec<Settlement>) -> Reply<Vec<Result<()>>>;
+
+    /// [`ProviderQueue::settle`] of one delivery.
+    fn settle_one(&self, settlement: Settlement) -> Reply<()> {
+        only(self.settle(vec![settlement]))
+    }
 
     /// Keeps locks for this long from now. Answers the new ends.
-    fn extend(&self, receipts: Batch<Receipt>, lock: Duration) -> Reply<Batch<Result<Moment>>> {
+    fn extend(&self, receipts: Vec<Receipt>, lock: Duration) -> Reply<Vec<Result<Moment>>> {
         let _ = (receipts, lock);
         Reply::error(Error::unsupported(Capability::Extend))
     }
@@ -199,26 +216,38 @@ pub trait ProviderQueue: Send + Sync + 'static {
     }
 
     /// Sets a message aside, to be fetched by its sequence number alone.
-    fn defer(&self, receipts: Batch<Receipt>) -> Reply<Batch<Result<()>>> {
+    fn defer(&self, receipts: Vec<Receipt>) -> Reply<Vec<Result<()>>> {
         let _ = receipts;
         Reply::error(Error::unsupported(Capability::Defer))
     }
 
     /// Fetches deferred messages by their sequence numbers.
-    fn receive_deferred(&self, sequences: Batch<u64>) -> Reply<Batch<Result<Received>>> {
+    fn receive_deferred(&self, sequences: Vec<u64>) -> Reply<Vec<Result<Received>>> {
         let _ = sequences;
         Reply::error(Error::unsupported(Capability::Defer))
     }
 
     /// Takes back delayed messages before their time, by their ids.
-    fn cancel_scheduled(&self, ids: Batch<MessageId>) -> Reply<Batch<Result<()>>> {
+    fn cancel_scheduled(&self, ids: Vec<MessageId>) -> Reply<Vec<Result<()>>> {
         let _ = ids;
         Reply::error(Error::unsupported(Capability::CancelScheduled))
     }
 
     /// Hands over messages without a lock: they are gone once returned.
-    fn receive_and_delete(&self, request: ReceiveRequest) -> Reply<Batch<Received>> {
+    fn receive_and_delete(&self, request: ReceiveRequest) -> Reply<Vec<Received>> {
         let _ = request;
         Reply::error(Error::unsupported(Capability::ReceiveAndDelete))
     }
+}
+
+/// The answer to a batch of one.
+pub(crate) fn only<T: Send + 'static>(reply: Reply<Vec<Result<T>>>) -> Reply<T> {
+    reply.map(|mut results| {
+        results.pop().unwrap_or_else(|| {
+            Err(Error::new(
+                ErrorKind::Panic,
+                "the provider gave no result for this entry",
+            ))
+        })
+    })
 }

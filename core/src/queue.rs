@@ -1,7 +1,6 @@
 //! A queue as a program uses it: checks, metrics and errors with their place, around the port.
 
 use std::fmt;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +12,10 @@ use crate::dead_letter::{DeadLetter, DeadLetterFilter, RedriveOptions, RedriveRe
 use crate::delivery::Delivery;
 use crate::error::{Error, Result};
 use crate::message::{Message, MessageId, SendResult};
-use crate::provider::{AcceptRequest, Moment, ProviderQueue, ReceiveRequest, SessionLock};
-use crate::reply::{Batch, Reply};
+use crate::provider::{
+    AcceptRequest, Moment, ProviderQueue, ReceiveRequest, Received, SessionLock, only,
+};
+use crate::reply::Reply;
 use crate::sessions::Session;
 use crate::settlement::{Receipt, Settlement, Verb};
 use crate::telemetry::QueueMetrics;
@@ -72,6 +73,7 @@ impl ReceiveOptions {
         self
     }
 
+    #[inline]
     pub(crate) fn request(&self, session: Option<SessionLock>) -> Result<ReceiveRequest> {
         if self.max_messages == 0 || self.max_messages > MAX_RECEIVE {
             return Err(Error::invalid_argument(
@@ -141,6 +143,14 @@ impl SessionOptions {
     pub fn lock(mut self, lock: Duration) -> Self {
         self.lock = Some(lock);
         self
+    }
+
+    fn check(&self) -> Result<()> {
+        check_wait(self.wait)?;
+        self.lock.map_or(Ok(()), check_lock_argument)?;
+        let Some(id) = &self.id else { return Ok(()) };
+        crate::message::check_id("session", id)
+            .map_err(|e| Error::invalid_argument("session", e.message().to_owned()))
     }
 }
 
@@ -262,8 +272,7 @@ impl Queue {
 
     /// Sends one message.
     pub async fn send(&self, message: impl Into<Message>) -> Result<SendResult> {
-        let mut results = self.start_send(Batch::from_iter([message.into()])).await?;
-        results.pop().unwrap_or_else(missing)
+        self.start_send_one(message.into()).await
     }
 
     /// Sends many. Result i belongs to message i; a message that fails does not hide the rest.
@@ -271,37 +280,37 @@ impl Queue {
         &self,
         messages: impl IntoIterator<Item = Message>,
     ) -> Result<Vec<Result<SendResult>>> {
-        let results = self.start_send(messages.into_iter().collect()).await?;
-        Ok(results.into_vec())
+        self.start_send(messages.into_iter().collect()).await
     }
 
     /// Receives messages: as soon as one is there, with what else is ready. Empty when none came
     /// within the wait. Dropping the future before its end takes nothing from the queue.
     pub async fn receive(&self, options: &ReceiveOptions) -> Result<Vec<Delivery>> {
-        self.receive_from(options.request(None)?).await
+        let request = self.placed("receive", options.request(None))?;
+        self.start_receive(request).await
     }
 
     /// [`Queue::receive`] of one message.
     pub async fn receive_one(&self, wait: Duration) -> Result<Option<Delivery>> {
-        let request = ReceiveOptions::new().wait(wait).request(None)?;
-        let mut batch = self.start_receive(request).await?;
-        Ok(batch.pop())
-    }
-
-    pub(crate) async fn receive_from(&self, request: ReceiveRequest) -> Result<Vec<Delivery>> {
-        Ok(self.start_receive(request).await?.into_vec())
+        let request = ReceiveOptions::new().wait(wait).request(None);
+        let request = self.placed("receive", request)?;
+        self.start_receive_one(request).await
     }
 
     /// Ends many deliveries of this queue. Result i belongs to settlement i.
     pub async fn settle(&self, settlements: Vec<Settlement>) -> Result<Vec<Result<()>>> {
-        Ok(self.start_settle(settlements.into()).await?.into_vec())
+        self.start_settle(settlements).await
     }
 
     /// Charges the attempts of deliveries that were received unstarted, as work on them starts.
     pub async fn begin(&self, receipts: Vec<Receipt>) -> Result<Vec<Result<()>>> {
-        self.require(Capability::Begin, "begin")?;
-        let reply = self.0.provider.begin(receipts.into());
-        Ok(self.run("begin", reply).await?.into_vec())
+        self.require("begin", Capability::Begin)?;
+        let reply = self.0.provider.begin(receipts);
+        let results = self.finish("begin", reply, |queue, mut results| {
+            queue.place_all("begin", &mut results);
+            results
+        });
+        results.await
     }
 
     /// Keeps the locks of these deliveries for this long from now. Answers the new ends.
@@ -310,7 +319,7 @@ impl Queue {
         receipts: Vec<Receipt>,
         lock: Duration,
     ) -> Result<Vec<Result<Timestamp>>> {
-        let moments = self.start_extend(receipts.into(), lock).await?;
+        let moments = self.start_extend(receipts, lock).await?;
         let timestamps = moments.into_iter().map(|m| m.map(|m| self.timestamp(m)));
         Ok(timestamps.collect())
     }
@@ -322,31 +331,26 @@ impl Queue {
             Some(_) => Capability::SessionById,
             None => Capability::SessionNext,
         };
-        self.require(needed, "accept_session")?;
-        let named = |e: Error| self.place(e, "accept_session");
-        check_wait(options.wait).map_err(named)?;
-        if let Some(lock) = options.lock {
-            check_lock_argument(lock).map_err(named)?;
-        }
-        if let Some(id) = &options.id {
-            crate::message::check_id("session", id)
-                .map_err(|e| named(Error::invalid_argument("session", e.message().to_owned())))?;
-        }
+        self.require("accept_session", needed)?;
+        self.placed("accept_session", options.check())?;
         let reply = self.0.provider.accept_session(AcceptRequest {
             id: options.id,
             wait: options.wait,
             lock: options.lock,
         });
-        let lock = self.run("accept_session", reply).await?;
-        Ok(lock.map(|lock| Session::new(self.clone(), lock)))
+        let session = |queue: &Queue, lock| Session::new(queue.clone(), lock);
+        self.finish("accept_session", reply, move |queue, lock: Option<_>| {
+            lock.map(|lock| session(queue, lock))
+        })
+        .await
     }
 
     /// Looks at up to `max` messages in the order of their sending, from after a sequence number
     /// on, without taking them.
     pub async fn peek(&self, after: Option<u64>, max: u32) -> Result<Vec<Peeked>> {
-        self.require(Capability::Peek, "peek")?;
+        self.require("peek", Capability::Peek)?;
         let reply = self.0.provider.peek(after, max.min(MAX_RECEIVE));
-        self.run("peek", reply).await
+        self.finish("peek", reply, same).await
     }
 
     /// Lists up to `max` dead letters, oldest first, from after a number on.
@@ -356,16 +360,16 @@ impl Queue {
         after: Option<u64>,
         max: u32,
     ) -> Result<Vec<DeadLetter>> {
-        self.require(Capability::DeadLetterList, "dead_letters")?;
+        self.require("dead_letters", Capability::DeadLetterList)?;
         let max = max.min(MAX_RECEIVE);
         let reply = self.0.provider.dead_letters(filter, after, max);
-        self.run("dead_letters", reply).await
+        self.finish("dead_letters", reply, same).await
     }
 
     /// Sends dead letters back, oldest first: their budget is whole again, and the header
     /// `qrt-redrive-count` counts. Stopped in the middle, nothing is lost: go on after `last`.
     pub async fn redrive(&self, options: RedriveOptions) -> Result<RedriveReport> {
-        self.require(Capability::Redrive, "redrive")?;
+        self.require("redrive", Capability::Redrive)?;
         let mut report = RedriveReport {
             last: options.after,
             ..RedriveReport::default()
@@ -383,7 +387,7 @@ impl Queue {
                 self.dry_redrive(filter, report.last, max).await?
             } else {
                 let reply = self.0.provider.redrive(filter, report.last, max);
-                self.run("redrive", reply).await?
+                self.finish("redrive", reply, same).await?
             };
             let looked_at_more = done.last.is_some() && done.last != report.last;
             left -= done.matched.min(left);
@@ -417,147 +421,176 @@ impl Queue {
 
     /// Deletes dead letters for good. Answers how many.
     pub async fn purge_dead_letters(&self, filter: DeadLetterFilter) -> Result<u64> {
-        self.require(Capability::Purge, "purge_dead_letters")?;
+        self.require("purge_dead_letters", Capability::Purge)?;
         let reply = self.0.provider.purge_dead_letters(filter);
-        self.run("purge_dead_letters", reply).await
+        self.finish("purge_dead_letters", reply, same).await
     }
 
     /// Counts and ages at this moment.
     pub async fn statistics(&self) -> Result<Statistics> {
-        self.require(Capability::Statistics, "statistics")?;
-        self.run("statistics", self.0.provider.statistics()).await
+        self.require("statistics", Capability::Statistics)?;
+        self.finish("statistics", self.0.provider.statistics(), same)
+            .await
     }
 
     /// Creates the queue by explicit call; `AlreadyExists` if it is there.
     pub async fn create(&self) -> Result<()> {
-        self.require(Capability::Create, "create")?;
-        self.run("create", self.0.provider.create()).await
+        self.require("create", Capability::Create)?;
+        self.finish("create", self.0.provider.create(), same).await
     }
 
-    // The eager forms below start the verb at once; what stands on the core and must not wait
-    // for a first poll (the C ABI) uses them, and the verbs above await them.
+    // The forms below start the verb at once, and answer at once where the provider does. What
+    // stands on the core and must not wait for a first poll (the C ABI) uses them.
 
     #[doc(hidden)]
-    pub fn start_send(
-        &self,
-        mut messages: Batch<Message>,
-    ) -> impl Future<Output = Result<Batch<Result<SendResult>>>> + Send + use<> {
-        let count = messages.len();
-        let mut refused: Vec<(usize, Error)> = Vec::new();
-        let mut index = 0;
-        messages.retain(|message| {
-            let checked = self.check_message(message);
-            if let Err(error) = checked {
-                refused.push((index, self.place(error, "send")));
+    pub fn start_send(&self, messages: Vec<Message>) -> Reply<Vec<Result<SendResult>>> {
+        if let Err(error) = self.0.client.check_open() {
+            return Reply::error(self.fail("send", error));
+        }
+        if messages.iter().any(|m| self.check_message(m).is_err()) {
+            return self.start_send_some(messages);
+        }
+        let reply = self.0.provider.send(messages);
+        self.finish("send", reply, |queue, mut results| {
+            queue.sent(&mut results);
+            results
+        })
+    }
+
+    /// Sends the messages that can be sent; the others have their errors at their places.
+    #[cold]
+    fn start_send_some(&self, messages: Vec<Message>) -> Reply<Vec<Result<SendResult>>> {
+        let mut refused = Vec::new();
+        let mut sound = Vec::new();
+        for (index, message) in messages.into_iter().enumerate() {
+            match self.check_message(&message) {
+                Ok(()) => sound.push(message),
+                Err(error) => refused.push((index, self.fail("send", error))),
             }
-            let keep = refused.last().is_none_or(|(last, _)| *last != index);
-            index += 1;
-            keep
-        });
-        let reply = if messages.is_empty() {
-            Reply::now(self.0.client.check_open().map(|()| Batch::new()))
+        }
+        let reply = if sound.is_empty() {
+            Reply::now(Ok(Vec::new()))
         } else {
-            match self.0.client.check_open() {
-                Ok(()) => self.0.provider.send(messages),
-                Err(error) => Reply::error(error),
-            }
+            self.0.provider.send(sound)
         };
-        let queue = self.clone();
-        async move {
-            let mut results = queue.run("send", reply).await?;
-            queue.place_all(&mut results, "send");
+        self.finish("send", reply, move |queue, mut results| {
+            queue.sent(&mut results);
             for (index, error) in refused {
-                queue.0.metrics.failed(error.kind());
                 results.insert(index, Err(error));
             }
-            debug_assert_eq!(results.len(), count);
-            queue
-                .0
-                .metrics
-                .sent(results.iter().filter(|r| r.is_ok()).count());
-            Ok(results)
-        }
+            results
+        })
+    }
+
+    fn sent(&self, results: &mut [Result<SendResult>]) {
+        self.place_all("send", results);
+        let stored = |result: &&Result<SendResult>| matches!(result, Ok(r) if !r.duplicate);
+        self.0.metrics.sent(results.iter().filter(stored).count());
     }
 
     #[doc(hidden)]
-    pub fn start_receive(
-        &self,
-        request: ReceiveRequest,
-    ) -> impl Future<Output = Result<Batch<Delivery>>> + Send + use<> {
-        let reply = match self.0.client.check_open() {
-            Ok(()) => self.0.provider.receive(request),
-            Err(error) => Reply::error(error),
-        };
-        let queue = self.clone();
-        async move {
-            let received = queue.run("receive", reply).await?;
+    #[inline]
+    pub fn start_send_one(&self, message: Message) -> Reply<SendResult> {
+        let checked = self.0.client.check_open();
+        if let Err(error) = checked.and_then(|()| self.check_message(&message)) {
+            return Reply::error(self.fail("send", error));
+        }
+        let reply = self.0.provider.send_one(message);
+        self.finish("send", reply, |queue, result: SendResult| {
+            queue.0.metrics.sent(usize::from(!result.duplicate));
+            result
+        })
+    }
+
+    #[doc(hidden)]
+    pub fn start_receive(&self, request: ReceiveRequest) -> Reply<Vec<Delivery>> {
+        if let Err(error) = self.0.client.check_open() {
+            return Reply::error(self.fail("receive", error));
+        }
+        let reply = self.0.provider.receive(request);
+        self.finish("receive", reply, |queue, received| {
             let now = queue.0.client.clock().recent();
             if !received.is_empty() {
                 queue.0.metrics.received(received.len());
             }
-            let deliver = |r| Delivery::new(r, queue.clone(), now);
-            Ok(received.into_iter().map(deliver).collect())
-        }
+            let deliver = |received| Delivery::new(received, queue.clone(), now);
+            received.into_iter().map(deliver).collect()
+        })
     }
 
     #[doc(hidden)]
-    pub fn start_settle(
-        &self,
-        mut settlements: Batch<Settlement>,
-    ) -> impl Future<Output = Result<Batch<Result<()>>>> + Send + use<> {
+    #[inline]
+    pub fn start_receive_one(&self, request: ReceiveRequest) -> Reply<Option<Delivery>> {
+        if let Err(error) = self.0.client.check_open() {
+            return Reply::error(self.fail("receive", error));
+        }
+        let reply = self.0.provider.receive_one(request);
+        self.finish("receive", reply, |queue, received: Option<Received>| {
+            let received = received?;
+            queue.0.metrics.received(1);
+            let now = queue.0.client.clock().recent();
+            Some(Delivery::new(received, queue.clone(), now))
+        })
+    }
+
+    #[doc(hidden)]
+    pub fn start_settle(&self, mut settlements: Vec<Settlement>) -> Reply<Vec<Result<()>>> {
+        if let Err(error) = self.0.client.check_open() {
+            return Reply::error(self.fail("settle", error));
+        }
+        let verbs: Vec<_> = settlements.iter().map(|s| s.verb.name()).collect();
         for settlement in &mut settlements {
             self.complete(settlement);
         }
-        let verbs: Batch<&'static str> = settlements.iter().map(|s| s.verb.name()).collect();
-        let reply = match self.0.client.check_open() {
-            Ok(()) => self.0.provider.settle(settlements),
-            Err(error) => Reply::error(error),
-        };
-        let queue = self.clone();
-        async move {
-            let mut results = queue.run("settle", reply).await?;
-            queue.place_all(&mut results, "settle");
+        let reply = self.0.provider.settle(settlements);
+        self.finish("settle", reply, move |queue, mut results| {
+            queue.place_all("settle", &mut results);
             for (verb, result) in verbs.iter().zip(&results) {
                 if result.is_ok() {
                     queue.0.metrics.settled(verb);
                 }
             }
-            Ok(results)
-        }
+            results
+        })
     }
 
     #[doc(hidden)]
     pub fn start_extend(
         &self,
-        receipts: Batch<Receipt>,
+        receipts: Vec<Receipt>,
         lock: Duration,
-    ) -> impl Future<Output = Result<Batch<Result<Moment>>>> + Send + use<> {
+    ) -> Reply<Vec<Result<Moment>>> {
         let checked = check_lock_argument(lock)
             .and_then(|()| self.0.client.capabilities().require(Capability::Extend))
             .and_then(|()| self.0.client.check_open());
-        let reply = match checked {
-            Ok(()) => self.0.provider.extend(receipts, lock),
-            Err(error) => Reply::error(error),
-        };
-        let queue = self.clone();
-        async move {
-            let mut results = queue.run("extend", reply).await?;
-            queue.place_all(&mut results, "extend");
-            Ok(results)
+        if let Err(error) = checked {
+            return Reply::error(self.fail("extend", error));
         }
+        let reply = self.0.provider.extend(receipts, lock);
+        self.finish("extend", reply, |queue, mut results| {
+            queue.place_all("extend", &mut results);
+            results
+        })
     }
 
-    pub(crate) async fn settle_one(&self, settlement: Settlement, since: Tick) -> Result<()> {
-        let results = self.start_settle(Batch::from_iter([settlement])).await?;
-        results.into_iter().next().unwrap_or_else(missing)?;
-        let now = self.0.client.clock().recent();
-        self.0.metrics.processed(now.since(since));
-        Ok(())
+    #[doc(hidden)]
+    #[inline]
+    pub fn start_settle_one(&self, mut settlement: Settlement, since: Tick) -> Reply<()> {
+        if let Err(error) = self.0.client.check_open() {
+            return Reply::error(self.fail("settle", error));
+        }
+        self.complete(&mut settlement);
+        let verb = settlement.verb.name();
+        let reply = self.0.provider.settle_one(settlement);
+        self.finish("settle", reply, move |queue, ()| {
+            let now = queue.0.client.clock().recent();
+            queue.0.metrics.settled(verb);
+            queue.0.metrics.processed(now.since(since));
+        })
     }
 
     pub(crate) async fn extend_one(&self, receipt: Receipt, lock: Duration) -> Result<Moment> {
-        let results = self.start_extend(Batch::from_iter([receipt]), lock).await?;
-        results.into_iter().next().unwrap_or_else(missing)
+        only(self.start_extend(vec![receipt], lock)).await
     }
 
     pub(crate) fn provider(&self) -> &dyn ProviderQueue {
@@ -635,47 +668,64 @@ impl Queue {
         }
     }
 
-    fn require(&self, capability: Capability, operation: &'static str) -> Result<()> {
-        self.0
-            .client
+    fn require(&self, operation: &'static str, capability: Capability) -> Result<()> {
+        let client = &self.0.client;
+        let checked = client
             .check_open()
-            .and_then(|()| self.0.client.capabilities().require(capability))
-            .map_err(|e| self.place(e, operation))
+            .and_then(|()| client.capabilities().require(capability));
+        self.placed(operation, checked)
     }
 
-    /// Awaits a reply, unless the client is closed meanwhile.
-    pub(crate) async fn run<T>(&self, operation: &'static str, reply: Reply<T>) -> Result<T> {
-        let result = match reply.try_now() {
-            Ok(result) => result,
-            Err(pending) => self.0.client.unless_closed(pending).await,
-        };
-        result.map_err(|e| {
-            self.0.metrics.failed(e.kind());
-            self.place(e, operation)
-        })
+    /// Ends a verb: what the provider answered, now or later, becomes what the caller gets. A
+    /// verb that waits ends with the client.
+    #[inline]
+    pub(crate) fn finish<T: Send + 'static, U>(
+        &self,
+        operation: &'static str,
+        reply: Reply<T>,
+        done: impl FnOnce(&Queue, T) -> U + Send + 'static,
+    ) -> Reply<U> {
+        match reply.try_now() {
+            Ok(Ok(answer)) => Reply::now(Ok(done(self, answer))),
+            Ok(Err(error)) => Reply::error(self.fail(operation, error)),
+            Err(pending) => {
+                let queue = self.clone();
+                Reply::later(async move {
+                    let answer = queue.0.client.unless_closed(pending).await;
+                    match answer {
+                        Ok(answer) => Ok(done(&queue, answer)),
+                        Err(error) => Err(queue.fail(operation, error)),
+                    }
+                })
+            }
+        }
     }
 
-    fn place(&self, error: Error, operation: &'static str) -> Error {
+    pub(crate) fn placed<T>(&self, operation: &'static str, result: Result<T>) -> Result<T> {
+        result.map_err(|error| self.fail(operation, error))
+    }
+
+    /// Counts an error and says where it happened.
+    #[cold]
+    fn fail(&self, operation: &'static str, error: Error) -> Error {
+        self.0.metrics.failed(error.kind());
         error.with_operation(operation).with_queue(&self.0.name)
     }
 
-    fn place_all<T>(&self, results: &mut Batch<Result<T>>, operation: &'static str) {
+    #[inline]
+    fn place_all<T>(&self, operation: &'static str, results: &mut [Result<T>]) {
         for result in results {
             if let Err(error) = result {
-                self.0.metrics.failed(error.kind());
                 let bare = std::mem::replace(error, Error::closed("error"));
-                *error = self.place(bare, operation);
+                *error = self.fail(operation, bare);
             }
         }
     }
 }
 
-/// A provider broke the port: it answered for fewer entries than it was given.
-fn missing<T>() -> Result<T> {
-    Err(Error::new(
-        crate::ErrorKind::Panic,
-        "the provider gave no result for this entry",
-    ))
+/// The answer as it is.
+pub(crate) fn same<T>(_: &Queue, answer: T) -> T {
+    answer
 }
 
 impl fmt::Debug for Queue {

@@ -6,12 +6,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use smallvec::SmallVec;
-
 use crate::error::{Error, Result};
-
-/// Several of something; one of it takes no allocation.
-pub type Batch<T> = SmallVec<[T; 1]>;
 
 /// The answer of a provider to a verb: the verb has begun when this is returned, and a future
 /// that is dropped gives back what it took.
@@ -19,14 +14,16 @@ pub type Batch<T> = SmallVec<[T; 1]>;
 pub struct Reply<T>(Answer<T>);
 
 enum Answer<T> {
-    Now(Option<Result<T>>),
+    Now(Result<T>),
     Later(Pin<Box<dyn Future<Output = Result<T>> + Send>>),
+    Taken,
 }
 
 impl<T> Reply<T> {
     /// The answer is there.
+    #[inline]
     pub fn now(result: Result<T>) -> Self {
-        Self(Answer::Now(Some(result)))
+        Self(Answer::Now(result))
     }
 
     /// The answer is this error.
@@ -40,10 +37,22 @@ impl<T> Reply<T> {
     }
 
     /// The answer if it is there, else the reply again, to be awaited.
+    #[inline]
     pub fn try_now(self) -> Result<Result<T>, Self> {
         match self.0 {
-            Answer::Now(Some(result)) => Ok(result),
+            Answer::Now(result) => Ok(result),
             other => Err(Self(other)),
+        }
+    }
+}
+
+impl<T: Send + 'static> Reply<T> {
+    /// The answer, gone through a function: now if it is there, else when it comes.
+    #[inline]
+    pub fn map<U>(self, then: impl FnOnce(T) -> Result<U> + Send + 'static) -> Reply<U> {
+        match self.try_now() {
+            Ok(result) => Reply::now(result.and_then(then)),
+            Err(pending) => Reply::later(async move { then(pending.await?) }),
         }
     }
 }
@@ -53,15 +62,17 @@ impl<T> Unpin for Reply<T> {}
 impl<T> Future for Reply<T> {
     type Output = Result<T>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
-        match &mut self.0 {
-            Answer::Now(result) => Poll::Ready(result.take().unwrap_or_else(|| {
-                Err(Error::new(
-                    crate::ErrorKind::Panic,
-                    "a reply was polled again after its end",
-                ))
-            })),
-            Answer::Later(future) => future.as_mut().poll(cx),
+        if let Answer::Later(future) = &mut self.0 {
+            return future.as_mut().poll(cx);
+        }
+        match std::mem::replace(&mut self.0, Answer::Taken) {
+            Answer::Now(result) => Poll::Ready(result),
+            _ => Poll::Ready(Err(Error::new(
+                crate::ErrorKind::Panic,
+                "a reply was polled again after its end",
+            ))),
         }
     }
 }
@@ -71,6 +82,7 @@ impl<T> fmt::Debug for Reply<T> {
         f.write_str(match self.0 {
             Answer::Now(_) => "Reply::now",
             Answer::Later(_) => "Reply::later",
+            Answer::Taken => "Reply::taken",
         })
     }
 }

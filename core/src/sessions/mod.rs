@@ -11,7 +11,7 @@ use crate::clock::Timestamp;
 use crate::delivery::Delivery;
 use crate::error::{Error, Result};
 use crate::provider::{Moment, SessionLock};
-use crate::queue::{Queue, ReceiveOptions};
+use crate::queue::{Queue, ReceiveOptions, same};
 
 /// A held session: its messages come in order, to this holder alone, until it is closed, dropped
 /// or its lock ends. Not to be cloned; any thread.
@@ -49,9 +49,9 @@ impl Session {
     /// `SessionLockLost` once the lock has ended.
     pub async fn receive(&self, options: &ReceiveOptions) -> Result<Vec<Delivery>> {
         self.check_open()?;
-        self.queue
-            .receive_from(options.request(Some(self.lock.clone()))?)
-            .await
+        let request = options.request(Some(self.lock.clone()));
+        let request = self.queue.placed("receive", request)?;
+        self.queue.start_receive(request).await
     }
 
     /// Keeps the session, and all its deliveries, for its lock time from now.
@@ -63,7 +63,7 @@ impl Session {
     pub async fn renew_for(&self, lock: Option<Duration>) -> Result<()> {
         self.check_open()?;
         let reply = self.queue.provider().renew_session(self.lock.clone(), lock);
-        let until = self.queue.run("renew_session", reply).await?;
+        let until = self.queue.finish("renew_session", reply, same).await?;
         *self.until.lock().unwrap_or_else(|e| e.into_inner()) = until;
         Ok(())
     }
@@ -72,7 +72,7 @@ impl Session {
     pub async fn state(&self) -> Result<Option<Bytes>> {
         self.check_open()?;
         let reply = self.queue.provider().session_state(self.lock.clone());
-        self.queue.run("session_state", reply).await
+        self.queue.finish("session_state", reply, same).await
     }
 
     /// Keeps these bytes with this session; `None` removes them.
@@ -82,7 +82,7 @@ impl Session {
             .queue
             .provider()
             .set_session_state(self.lock.clone(), state);
-        self.queue.run("set_session_state", reply).await
+        self.queue.finish("set_session_state", reply, same).await
     }
 
     /// Lets go of the session. What is not settled goes back to its place, its attempt used;
@@ -90,7 +90,7 @@ impl Session {
     pub async fn close(self) -> Result<()> {
         self.closed.store(true, Ordering::Release);
         let reply = self.queue.provider().close_session(self.lock.clone());
-        self.queue.run("close_session", reply).await
+        self.queue.finish("close_session", reply, same).await
     }
 
     fn check_open(&self) -> Result<()> {

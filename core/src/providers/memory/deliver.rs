@@ -12,19 +12,14 @@ use crate::config::OnFailure;
 use crate::dead_letter::reason;
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{Moment, ReceiveRequest, Received};
-use crate::reply::Batch;
 use crate::settlement::{Receipt, Settlement, Verb};
 
 impl State {
     /// Hands over what is ready, in order.
-    pub(super) fn receive(
-        &mut self,
-        request: &ReceiveRequest,
-        now: Tick,
-    ) -> Result<Batch<Received>> {
+    pub(super) fn receive(&mut self, request: &ReceiveRequest, now: Tick) -> Result<Vec<Received>> {
         let until = self.lock_end(now, request.lock.unwrap_or(self.definition.lock));
         let hand_over = |state: &mut Self, index| state.hand_over(index, until, request.begin, now);
-        let mut taken = Batch::new();
+        let mut taken = Vec::new();
         match &request.session {
             Some(lock) => {
                 let session = self.holder(lock)?;
@@ -44,6 +39,25 @@ impl State {
             }
         }
         Ok(taken)
+    }
+
+    /// [`State::receive`] of one message.
+    #[inline]
+    pub(super) fn receive_one(
+        &mut self,
+        request: &ReceiveRequest,
+        now: Tick,
+    ) -> Result<Option<Received>> {
+        let index = match &request.session {
+            Some(lock) => {
+                let session = self.holder(lock)?;
+                self.next_of(session)
+            }
+            None => self.next_in_turn(&mut VecDeque::new()),
+        };
+        let Some(index) = index else { return Ok(None) };
+        let until = self.lock_end(now, request.lock.unwrap_or(self.definition.lock));
+        Ok(Some(self.hand_over(index, until, request.begin, now)))
     }
 
     /// The next message of a held session.

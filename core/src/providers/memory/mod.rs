@@ -20,16 +20,17 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use self::queue::SharedQueue;
+use self::state::Sent;
 use crate::capability::{Capabilities, Capability, Limits, Support};
 use crate::config::{ClientConfig, Create, QueueDefinition, QueueOptions};
 use crate::dead_letter::{DeadLetter, DeadLetterFilter, RedriveReport};
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::{Message, SendResult};
 use crate::provider::{
-    AcceptRequest, Moment, Provider, ProviderQueue, ReceiveRequest, Received, SessionLock,
+    AcceptRequest, Moment, Provider, ProviderQueue, ReceiveRequest, Received, SessionLock, only,
 };
 use crate::queue::{Peeked, Statistics};
-use crate::reply::{Batch, Reply};
+use crate::reply::Reply;
 use crate::runtime::{Runtime, Tasks};
 use crate::settlement::{Receipt, Settlement};
 
@@ -168,11 +169,7 @@ impl MemoryQueue {
     }
 
     fn add(&self, queues: &mut HashMap<Arc<str>, Arc<SharedQueue>>) -> Arc<SharedQueue> {
-        let shared = SharedQueue::new(
-            self.name.clone(),
-            self.definition.clone(),
-            self.tasks.clone(),
-        );
+        let shared = SharedQueue::new(self.definition.clone(), self.tasks.clone());
         queues.insert(self.name.clone(), shared.clone());
         shared
     }
@@ -221,8 +218,7 @@ fn check_same(is: &QueueDefinition, asked: &QueueOptions) -> Result<()> {
 }
 
 impl ProviderQueue for MemoryQueue {
-    #[inline]
-    fn send(&self, messages: Batch<Message>) -> Reply<Batch<Result<SendResult>>> {
+    fn send(&self, messages: Vec<Message>) -> Reply<Vec<Result<SendResult>>> {
         let shared = match self.shared() {
             Ok(shared) => shared,
             Err(error) => return Reply::error(error),
@@ -234,8 +230,21 @@ impl ProviderQueue for MemoryQueue {
         }
     }
 
-    #[inline]
-    fn receive(&self, request: ReceiveRequest) -> Reply<Batch<Received>> {
+    fn send_one(&self, message: Message) -> Reply<SendResult> {
+        let shared = match self.shared() {
+            Ok(shared) => shared,
+            Err(error) => return Reply::error(error),
+        };
+        match shared.send_one_now(message, self.definition.on_full) {
+            Ok(Sent::Done(result)) => Reply::now(Ok(result)),
+            Ok(Sent::Full(message)) => only(Reply::later(
+                shared.clone().send_rest(Vec::new(), vec![message]),
+            )),
+            Err(error) => Reply::error(error),
+        }
+    }
+
+    fn receive(&self, request: ReceiveRequest) -> Reply<Vec<Received>> {
         let received = self
             .shared()
             .and_then(|shared| shared.step(|state, now| state.receive(&request, now)));
@@ -247,23 +256,42 @@ impl ProviderQueue for MemoryQueue {
         }
     }
 
-    fn begin(&self, receipts: Batch<Receipt>) -> Reply<Batch<Result<()>>> {
+    fn receive_one(&self, request: ReceiveRequest) -> Reply<Option<Received>> {
+        let received = self
+            .shared()
+            .and_then(|shared| shared.step(|state, now| state.receive_one(&request, now)));
+        match (received, self.shared.get()) {
+            (Ok(None), Some(shared)) if !request.wait.is_zero() => {
+                let received = Reply::later(shared.clone().receive(request));
+                received.map(|mut received| Ok(received.pop()))
+            }
+            (received, _) => Reply::now(received),
+        }
+    }
+
+    fn begin(&self, receipts: Vec<Receipt>) -> Reply<Vec<Result<()>>> {
         self.answer(|shared| {
             shared.step(|state, now| Ok(receipts.iter().map(|r| state.begin(r, now)).collect()))
         })
     }
 
-    #[inline]
-    fn settle(&self, settlements: Batch<Settlement>) -> Reply<Batch<Result<()>>> {
+    fn settle(&self, settlements: Vec<Settlement>) -> Reply<Vec<Result<()>>> {
         self.answer(|shared| {
             shared.step(|state, now| {
-                let settle = |settlement| state.settle(settlement, now);
-                Ok(settlements.into_iter().map(settle).collect())
+                let mut results = Vec::with_capacity(settlements.len());
+                for settlement in settlements {
+                    results.push(state.settle(settlement, now));
+                }
+                Ok(results)
             })
         })
     }
 
-    fn extend(&self, receipts: Batch<Receipt>, lock: Duration) -> Reply<Batch<Result<Moment>>> {
+    fn settle_one(&self, settlement: Settlement) -> Reply<()> {
+        self.answer(|shared| shared.step(|state, now| state.settle(settlement, now)))
+    }
+
+    fn extend(&self, receipts: Vec<Receipt>, lock: Duration) -> Reply<Vec<Result<Moment>>> {
         self.answer(|shared| {
             shared.step(|state, now| {
                 let extend = |receipt| state.extend(receipt, lock, now).map(Moment::Tick);

@@ -18,14 +18,12 @@ use crate::config::{OnFull, QueueDefinition};
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::{Message, SendResult};
 use crate::provider::{AcceptRequest, ReceiveRequest, Received, SessionLock};
-use crate::reply::Batch;
 use crate::runtime::Tasks;
 use crate::sync::Mutex;
 
 /// A queue of a store, shared by all who use it.
 #[derive(Debug)]
 pub(super) struct SharedQueue {
-    pub(super) name: Arc<str>,
     pub(super) tasks: Tasks,
     guarded: Mutex<Guarded>,
     receivers: Notify,
@@ -55,11 +53,10 @@ enum For {
 }
 
 impl SharedQueue {
-    pub(super) fn new(name: Arc<str>, definition: QueueDefinition, tasks: Tasks) -> Arc<Self> {
+    pub(super) fn new(definition: QueueDefinition, tasks: Tasks) -> Arc<Self> {
         let clock = tasks.clock();
         let state = State::new(definition, clock.now(), clock.lag());
         Arc::new(Self {
-            name,
             tasks,
             guarded: Mutex::new(Guarded {
                 state,
@@ -93,7 +90,7 @@ impl SharedQueue {
         guarded.state.advance(now);
         let result = step(&mut guarded);
         if guarded.waiting == [0; 4] {
-            guarded.state.wakes = Wakes::default();
+            guarded.state.wakes.forget();
             return result;
         }
         let wakes = std::mem::take(&mut guarded.state.wakes);
@@ -176,10 +173,7 @@ impl SharedQueue {
     // --- waiting verbs ------------------------------------------------------------------------
 
     /// Looks for messages until there are some or the wait is over.
-    pub(super) async fn receive(
-        self: Arc<Self>,
-        request: ReceiveRequest,
-    ) -> Result<Batch<Received>> {
+    pub(super) async fn receive(self: Arc<Self>, request: ReceiveRequest) -> Result<Vec<Received>> {
         let deadline = self.tasks.clock().now() + request.wait;
         let look = |state: &mut State, now| {
             let received = state.receive(&request, now)?;
@@ -212,9 +206,9 @@ impl SharedQueue {
     /// Stores messages one after the other, waiting for room where there is none.
     pub(super) async fn send_rest(
         self: Arc<Self>,
-        mut results: Batch<Result<SendResult>>,
+        mut results: Vec<Result<SendResult>>,
         mut rest: Vec<Message>,
-    ) -> Result<Batch<Result<SendResult>>> {
+    ) -> Result<Vec<Result<SendResult>>> {
         rest.reverse();
         while !rest.is_empty() {
             let look = |state: &mut State, now| {
@@ -289,18 +283,35 @@ impl SharedQueue {
 
     // --- send ---------------------------------------------------------------------------------
 
+    /// Stores a message, if there is room for it.
+    #[inline]
+    pub(super) fn send_one_now(
+        self: &Arc<Self>,
+        message: Message,
+        on_full: OnFull,
+    ) -> Result<Sent> {
+        let timed = message.properties.is_some();
+        let precise = timed.then(|| self.tasks.clock().now());
+        self.step(
+            |state, now| match state.send(message, precise.unwrap_or(now), now) {
+                Sent::Full(_) if on_full == OnFull::Error => Err(full(state)),
+                sent => Ok(sent),
+            },
+        )
+    }
+
     /// Stores what there is room for; answers the results and the messages that must wait.
     pub(super) fn send_now(
         self: &Arc<Self>,
-        messages: Batch<Message>,
+        messages: Vec<Message>,
         on_full: OnFull,
-    ) -> Result<(Batch<Result<SendResult>>, Vec<Message>)> {
+    ) -> Result<(Vec<Result<SendResult>>, Vec<Message>)> {
         let clock = self.tasks.clock();
         let timed = |m: &Message| m.properties.is_some();
         let precise = messages.iter().any(timed).then(|| clock.now());
         self.step(|state, now| {
             let precise = precise.unwrap_or(now);
-            let mut results = Batch::with_capacity(messages.len());
+            let mut results = Vec::with_capacity(messages.len());
             let mut messages = messages.into_iter();
             while let Some(message) = messages.next() {
                 match state.send(message, precise, now) {

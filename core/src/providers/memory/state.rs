@@ -24,7 +24,6 @@ use crate::clock::Tick;
 use crate::config::{OnExpiry, OnFailure, QueueDefinition};
 use crate::dead_letter::reason;
 use crate::message::{Message, SendResult};
-use crate::reply::Batch;
 
 /// Who can go on after a step.
 #[derive(Debug, Default)]
@@ -36,7 +35,18 @@ pub(super) struct Wakes {
     /// Sends that wait for room.
     pub(super) senders: u32,
     /// Receives of a session.
-    pub(super) holders: Batch<Arc<Notify>>,
+    pub(super) holders: Vec<Arc<Notify>>,
+}
+
+impl Wakes {
+    /// Nobody waits.
+    #[inline]
+    pub(super) fn forget(&mut self) {
+        (self.receivers, self.acceptors, self.senders) = (0, 0, 0);
+        if !self.holders.is_empty() {
+            self.holders.clear();
+        }
+    }
 }
 
 /// How many messages stand where.
@@ -401,9 +411,12 @@ impl State {
     /// The session may be gone afterwards.
     #[inline]
     pub(super) fn settle_session(&mut self, index: u32) {
-        if index == NIL {
-            return;
+        if index != NIL {
+            self.settle_session_at(index);
         }
+    }
+
+    fn settle_session_at(&mut self, index: u32) {
         let session = &self.sessions[index];
         let ready = session.lane.len();
         if let Some(hold) = &session.hold

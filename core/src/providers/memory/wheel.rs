@@ -34,11 +34,15 @@ impl Wheel {
     }
 
     /// Sets the timer of an entry that has none to its `due`.
+    #[inline]
     pub(super) fn set(&mut self, entries: &mut Entries, index: u32) {
         let due = entries[index].due;
-        if due == Tick::NEVER {
-            return;
+        if due != Tick::NEVER {
+            self.set_to(entries, index, due);
         }
+    }
+
+    fn set_to(&mut self, entries: &mut Entries, index: u32, due: Tick) {
         let when = due.0.div_ceil(NANOS).clamp(self.now + 1, LAST);
         self.place(entries, index, when);
     }
@@ -54,12 +58,15 @@ impl Wheel {
     }
 
     /// Clears the timer of an entry, if it has one.
+    #[inline]
     pub(super) fn clear(&mut self, entries: &mut Entries, index: u32) {
         let bucket = std::mem::replace(&mut entries[index].bucket, NO_BUCKET);
-        if bucket == NO_BUCKET {
-            return;
+        if bucket != NO_BUCKET {
+            self.clear_from(entries, index, bucket as usize);
         }
-        let bucket = bucket as usize;
+    }
+
+    fn clear_from(&mut self, entries: &mut Entries, index: u32, bucket: usize) {
         self.slots[bucket].remove(entries, index);
         if self.slots[bucket].is_empty() {
             self.occupied[bucket / SLOTS] &= !(1 << (bucket % SLOTS));
