@@ -24,7 +24,7 @@ use crate::settlement::{Receipt, Settlement, Verb};
 /// A settlement that fails leaves the delivery as it was: try again. Any thread.
 #[must_use = "a delivery that is not settled comes back when its lock ends"]
 pub struct Delivery {
-    received: Received,
+    received: Box<Received>,
     queue: Queue,
     received_at: Tick,
     settled: AtomicBool,
@@ -40,7 +40,7 @@ struct Extra {
 
 impl Delivery {
     #[inline]
-    pub(crate) fn new(received: Received, queue: Queue, received_at: Tick) -> Self {
+    pub(crate) fn new(received: Box<Received>, queue: Queue, received_at: Tick) -> Self {
         Self {
             received,
             queue,

@@ -41,7 +41,7 @@ pub struct ReceiveRequest {
     /// Whether the attempt is charged now; otherwise `begin` charges it.
     pub begin: bool,
     /// Only messages of this held session.
-    pub session: Option<SessionLock>,
+    pub session: Option<Box<SessionLock>>,
 }
 
 /// What is asked of an accept.
@@ -55,7 +55,7 @@ pub struct AcceptRequest {
     pub lock: Option<Duration>,
 }
 
-/// A message as the provider delivers it.
+/// A message as the provider delivers it. Boxed where it is made, since it passes many hands.
 #[derive(Debug)]
 pub struct Received {
     /// Its identity.
@@ -113,10 +113,10 @@ pub trait ProviderQueue: Send + Sync + 'static {
     }
 
     /// Hands over messages: as soon as one is there, with what else is ready.
-    fn receive(&self, request: ReceiveRequest) -> Reply<Vec<Received>>;
+    fn receive(&self, request: ReceiveRequest) -> Reply<Vec<Box<Received>>>;
 
     /// [`ProviderQueue::receive`] of one message, whatever the request's maximum.
-    fn receive_one(&self, mut request: ReceiveRequest) -> Reply<Option<Received>> {
+    fn receive_one(&self, mut request: ReceiveRequest) -> Reply<Option<Box<Received>>> {
         request.max_messages = 1;
         self.receive(request).map(|mut received| Ok(received.pop()))
     }
@@ -222,7 +222,7 @@ pub trait ProviderQueue: Send + Sync + 'static {
     }
 
     /// Fetches deferred messages by their sequence numbers.
-    fn receive_deferred(&self, sequences: Vec<u64>) -> Reply<Vec<Result<Received>>> {
+    fn receive_deferred(&self, sequences: Vec<u64>) -> Reply<Vec<Result<Box<Received>>>> {
         let _ = sequences;
         Reply::error(Error::unsupported(Capability::Defer))
     }
@@ -234,7 +234,7 @@ pub trait ProviderQueue: Send + Sync + 'static {
     }
 
     /// Hands over messages without a lock: they are gone once returned.
-    fn receive_and_delete(&self, request: ReceiveRequest) -> Reply<Vec<Received>> {
+    fn receive_and_delete(&self, request: ReceiveRequest) -> Reply<Vec<Box<Received>>> {
         let _ = request;
         Reply::error(Error::unsupported(Capability::ReceiveAndDelete))
     }

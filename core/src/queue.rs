@@ -74,7 +74,7 @@ impl ReceiveOptions {
     }
 
     #[inline]
-    pub(crate) fn request(&self, session: Option<SessionLock>) -> Result<ReceiveRequest> {
+    pub(crate) fn request(&self, session: Option<Box<SessionLock>>) -> Result<ReceiveRequest> {
         if self.max_messages == 0 || self.max_messages > MAX_RECEIVE {
             return Err(Error::invalid_argument(
                 "max_messages",
@@ -525,12 +525,16 @@ impl Queue {
             return Reply::error(self.fail("receive", error));
         }
         let reply = self.0.provider.receive_one(request);
-        self.finish("receive", reply, |queue, received: Option<Received>| {
-            let received = received?;
-            queue.0.metrics.received(1);
-            let now = queue.0.client.clock().recent();
-            Some(Delivery::new(received, queue.clone(), now))
-        })
+        self.finish(
+            "receive",
+            reply,
+            |queue, received: Option<Box<Received>>| {
+                let received = received?;
+                queue.0.metrics.received(1);
+                let now = queue.0.client.clock().recent();
+                Some(Delivery::new(received, queue.clone(), now))
+            },
+        )
     }
 
     #[doc(hidden)]

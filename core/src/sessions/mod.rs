@@ -49,7 +49,7 @@ impl Session {
     /// `SessionLockLost` once the lock has ended.
     pub async fn receive(&self, options: &ReceiveOptions) -> Result<Vec<Delivery>> {
         self.check_open()?;
-        let request = options.request(Some(self.lock.clone()));
+        let request = options.request(Some(Box::new(self.lock.clone())));
         let request = self.queue.placed("receive", request)?;
         self.queue.start_receive(request).await
     }

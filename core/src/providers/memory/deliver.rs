@@ -16,7 +16,11 @@ use crate::settlement::{Receipt, Settlement, Verb};
 
 impl State {
     /// Hands over what is ready, in order.
-    pub(super) fn receive(&mut self, request: &ReceiveRequest, now: Tick) -> Result<Vec<Received>> {
+    pub(super) fn receive(
+        &mut self,
+        request: &ReceiveRequest,
+        now: Tick,
+    ) -> Result<Vec<Box<Received>>> {
         let until = self.lock_end(now, request.lock.unwrap_or(self.definition.lock));
         let hand_over = |state: &mut Self, index| state.hand_over(index, until, request.begin, now);
         let mut taken = Vec::new();
@@ -47,7 +51,7 @@ impl State {
         &mut self,
         request: &ReceiveRequest,
         now: Tick,
-    ) -> Result<Option<Received>> {
+    ) -> Result<Option<Box<Received>>> {
         let index = match &request.session {
             Some(lock) => {
                 let session = self.holder(lock)?;
@@ -93,7 +97,7 @@ impl State {
 
     /// A message that has left its lane goes into somebody's hands.
     #[inline]
-    fn hand_over(&mut self, index: u32, until: Tick, begin: bool, now: Tick) -> Received {
+    fn hand_over(&mut self, index: u32, until: Tick, begin: bool, now: Tick) -> Box<Received> {
         self.wheel.clear(&mut self.entries, index);
         self.counts.ready -= 1;
         self.counts.in_flight += 1;
@@ -121,7 +125,7 @@ impl State {
         }
         let locked_until = held_until.unwrap_or(until);
         let entry = &self.entries[index];
-        Received {
+        Box::new(Received {
             id: entry.id(self.engine),
             message: entry.message.clone(),
             receipt: Receipt::Slot {
@@ -135,7 +139,7 @@ impl State {
             sequence: entry.sequence,
             enqueued_at: Moment::Tick(entry.enqueued),
             locked_until: Moment::Tick(locked_until),
-        }
+        })
     }
 
     /// The slot of a delivery that is still its receiver's.

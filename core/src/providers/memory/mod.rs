@@ -244,7 +244,7 @@ impl ProviderQueue for MemoryQueue {
         }
     }
 
-    fn receive(&self, request: ReceiveRequest) -> Reply<Vec<Received>> {
+    fn receive(&self, request: ReceiveRequest) -> Reply<Vec<Box<Received>>> {
         let received = self
             .shared()
             .and_then(|shared| shared.step(|state, now| state.receive(&request, now)));
@@ -256,16 +256,16 @@ impl ProviderQueue for MemoryQueue {
         }
     }
 
-    fn receive_one(&self, request: ReceiveRequest) -> Reply<Option<Received>> {
+    fn receive_one(&self, request: ReceiveRequest) -> Reply<Option<Box<Received>>> {
         let received = self
             .shared()
             .and_then(|shared| shared.step(|state, now| state.receive_one(&request, now)));
-        match (received, self.shared.get()) {
+        match (&received, self.shared.get()) {
             (Ok(None), Some(shared)) if !request.wait.is_zero() => {
                 let received = Reply::later(shared.clone().receive(request));
                 received.map(|mut received| Ok(received.pop()))
             }
-            (received, _) => Reply::now(received),
+            _ => Reply::now(received),
         }
     }
 

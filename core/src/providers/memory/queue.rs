@@ -173,7 +173,10 @@ impl SharedQueue {
     // --- waiting verbs ------------------------------------------------------------------------
 
     /// Looks for messages until there are some or the wait is over.
-    pub(super) async fn receive(self: Arc<Self>, request: ReceiveRequest) -> Result<Vec<Received>> {
+    pub(super) async fn receive(
+        self: Arc<Self>,
+        request: ReceiveRequest,
+    ) -> Result<Vec<Box<Received>>> {
         let deadline = self.tasks.clock().now() + request.wait;
         let look = |state: &mut State, now| {
             let received = state.receive(&request, now)?;
