@@ -14,7 +14,7 @@ use crate::codec::{Bincode, Codec, Json};
 use crate::error::Result;
 use crate::message::{Decoded, Message, MessageId, Properties};
 use crate::provider::{Moment, Received};
-use crate::queue::Queue;
+use crate::queue::{Queue, now_or_later};
 use crate::settlement::{Receipt, Settlement, Verb};
 
 /// A message in hand. Settle it with [`ack`](Delivery::ack), [`nack`](Delivery::nack),
@@ -199,9 +199,8 @@ impl Delivery {
 
     /// Settles with a verb that is a value.
     pub async fn settle(&self, verb: Verb) -> Result<()> {
-        self.queue
-            .start_settle_one(self.settlement(verb), self.received_at)
-            .await?;
+        let settlement = self.settlement(verb);
+        now_or_later!(self.queue.start_settle_one(settlement, self.received_at))?;
         self.settled.store(true, Ordering::Release);
         Ok(())
     }

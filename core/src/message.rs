@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,22 +29,24 @@ pub struct MessageId(Id);
 
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Id {
-    Made(u64, u64),
-    Given(Arc<str>),
+    // Never zero, so that the whole takes two words.
+    Made(NonZeroU64, u64),
+    Given(Arc<Box<str>>),
 }
 
 impl MessageId {
     /// An engine's own id: 60 bits that name the engine, and a number of its own.
     /// Laid out as a UUID of version 8 (RFC 9562, section 5.8).
     pub(crate) fn made(engine: u64, number: u64) -> Self {
-        let high = (engine << 4) & !0xffff | 0x8000 | engine & 0x0fff;
+        const VERSION: NonZeroU64 = NonZeroU64::new(0x8000).unwrap();
+        let high = VERSION | (engine << 4) & !0xffff | engine & 0x0fff;
         let low = 0x8000_0000_0000_0000 | number & 0x3fff_ffff_ffff_ffff;
         Self(Id::Made(high, low))
     }
 
     /// An id from text, as a sender or a provider gives it.
-    pub fn new(text: impl Into<Arc<str>>) -> Self {
-        Self(Id::Given(text.into()))
+    pub fn new(text: impl Into<Box<str>>) -> Self {
+        Self(Id::Given(Arc::new(text.into())))
     }
 }
 
@@ -51,15 +54,18 @@ impl fmt::Display for MessageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Id::Given(text) => f.write_str(text),
-            Id::Made(high, low) => write!(
-                f,
-                "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
-                high >> 32,
-                high >> 16 & 0xffff,
-                high & 0xffff,
-                low >> 48,
-                low & 0xffff_ffff_ffff
-            ),
+            Id::Made(high, low) => {
+                let high = high.get();
+                write!(
+                    f,
+                    "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+                    high >> 32,
+                    high >> 16 & 0xffff,
+                    high & 0xffff,
+                    low >> 48,
+                    low & 0xffff_ffff_ffff
+                )
+            }
         }
     }
 }

@@ -116,7 +116,8 @@ pub trait ProviderQueue: Send + Sync + 'static {
     fn receive(&self, request: ReceiveRequest) -> Reply<Vec<Box<Received>>>;
 
     /// [`ProviderQueue::receive`] of one message, whatever the request's maximum.
-    fn receive_one(&self, mut request: ReceiveRequest) -> Reply<Option<Box<Received>>> {
+    fn receive_one(&self, request: &ReceiveRequest) -> Reply<Option<Box<Received>>> {
+        let mut request = request.clone();
         request.max_messages = 1;
         self.receive(request).map(|mut received| Ok(received.pop()))
     }
@@ -131,8 +132,8 @@ pub trait ProviderQueue: Send + Sync + 'static {
     fn settle(&self, settlements: Vec<Settlement>) -> Reply<Vec<Result<()>>>;
 
     /// [`ProviderQueue::settle`] of one delivery.
-    fn settle_one(&self, settlement: Settlement) -> Reply<()> {
-        only(self.settle(vec![settlement]))
+    fn settle_one(&self, settlement: &Settlement) -> Reply<()> {
+        only(self.settle(vec![settlement.clone()]))
     }
 
     /// Keeps locks for this long from now. Answers the new ends.

@@ -231,6 +231,17 @@ impl Statistics {
     }
 }
 
+/// Awaits a reply; one that is there already is not even kept.
+macro_rules! now_or_later {
+    ($reply:expr) => {
+        match $reply.try_now() {
+            Ok(result) => result,
+            Err(pending) => pending.await,
+        }
+    };
+}
+pub(crate) use now_or_later;
+
 /// A queue of a client. Cheap to clone; any thread. Opening one creates nothing.
 #[derive(Clone)]
 pub struct Queue(Arc<Inner>);
@@ -272,7 +283,7 @@ impl Queue {
 
     /// Sends one message.
     pub async fn send(&self, message: impl Into<Message>) -> Result<SendResult> {
-        self.start_send_one(message.into()).await
+        now_or_later!(self.start_send_one(message.into()))
     }
 
     /// Sends many. Result i belongs to message i; a message that fails does not hide the rest.
@@ -294,7 +305,7 @@ impl Queue {
     pub async fn receive_one(&self, wait: Duration) -> Result<Option<Delivery>> {
         let request = ReceiveOptions::new().wait(wait).request(None);
         let request = self.placed("receive", request)?;
-        self.start_receive_one(request).await
+        now_or_later!(self.start_receive_one(&request))
     }
 
     /// Ends many deliveries of this queue. Result i belongs to settlement i.
@@ -520,7 +531,7 @@ impl Queue {
 
     #[doc(hidden)]
     #[inline]
-    pub fn start_receive_one(&self, request: ReceiveRequest) -> Reply<Option<Delivery>> {
+    pub fn start_receive_one(&self, request: &ReceiveRequest) -> Reply<Option<Delivery>> {
         if let Err(error) = self.0.client.check_open() {
             return Reply::error(self.fail("receive", error));
         }
@@ -585,7 +596,7 @@ impl Queue {
         }
         self.complete(&mut settlement);
         let verb = settlement.verb.name();
-        let reply = self.0.provider.settle_one(settlement);
+        let reply = self.0.provider.settle_one(&settlement);
         self.finish("settle", reply, move |queue, ()| {
             let now = queue.0.client.clock().recent();
             queue.0.metrics.settled(verb);

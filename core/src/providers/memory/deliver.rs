@@ -180,12 +180,12 @@ impl State {
     }
 
     #[inline]
-    pub(super) fn settle(&mut self, settlement: Settlement, now: Tick) -> Result<()> {
+    pub(super) fn settle(&mut self, settlement: &Settlement, now: Tick) -> Result<()> {
         let index = self.in_hands(&settlement.receipt, now)?;
-        match settlement.verb {
+        match &settlement.verb {
             Verb::Ack => self.remove(index),
             Verb::Nack { reason, delay } => {
-                self.nack(index, reason, delay.unwrap_or_default(), now)?;
+                self.nack(index, reason.clone(), delay.unwrap_or_default(), now)?;
             }
             Verb::Release { delay } => {
                 let entry = &mut self.entries[index];
@@ -198,7 +198,7 @@ impl State {
             } => {
                 self.check_dead_room(index)?;
                 self.charge(index);
-                self.bury(index, reason, description, now);
+                self.bury(index, reason.clone(), description.clone(), now);
             }
         }
         Ok(())

@@ -256,13 +256,13 @@ impl ProviderQueue for MemoryQueue {
         }
     }
 
-    fn receive_one(&self, request: ReceiveRequest) -> Reply<Option<Box<Received>>> {
+    fn receive_one(&self, request: &ReceiveRequest) -> Reply<Option<Box<Received>>> {
         let received = self
             .shared()
-            .and_then(|shared| shared.step(|state, now| state.receive_one(&request, now)));
+            .and_then(|shared| shared.step(|state, now| state.receive_one(request, now)));
         match (&received, self.shared.get()) {
             (Ok(None), Some(shared)) if !request.wait.is_zero() => {
-                let received = Reply::later(shared.clone().receive(request));
+                let received = Reply::later(shared.clone().receive(request.clone()));
                 received.map(|mut received| Ok(received.pop()))
             }
             _ => Reply::now(received),
@@ -280,14 +280,14 @@ impl ProviderQueue for MemoryQueue {
             shared.step(|state, now| {
                 let mut results = Vec::with_capacity(settlements.len());
                 for settlement in settlements {
-                    results.push(state.settle(settlement, now));
+                    results.push(state.settle(&settlement, now));
                 }
                 Ok(results)
             })
         })
     }
 
-    fn settle_one(&self, settlement: Settlement) -> Reply<()> {
+    fn settle_one(&self, settlement: &Settlement) -> Reply<()> {
         self.answer(|shared| shared.step(|state, now| state.settle(settlement, now)))
     }
 
