@@ -1,0 +1,118 @@
+//! The metrics' names, help and labels, as one collector of the registry.
+
+use std::fmt::Error;
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Unit;
+
+use super::queues::Queues;
+use super::series::{Histogram, PROCESSING, RECEIVED, SENT, Series, VERBS};
+
+/// Shows the series of all queues; the registry calls it at each scrape.
+#[derive(Debug)]
+pub(super) struct Exposition(pub(super) Arc<Queues>);
+
+impl Collector for Exposition {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), Error> {
+        let all = self.0.all();
+        let mut counter = |name: &str, help: &str, show: Show| {
+            let kind = MetricType::Counter;
+            let mut metric = encoder.encode_descriptor(name, help, None, kind)?;
+            all.iter().try_for_each(|series| show(&mut metric, series))
+        };
+        counter("messages_sent", "Messages stored", |metric, series| {
+            count(metric, &series.labels(), series.histogram(&SENT).0)
+        })?;
+        counter(
+            "messages_received",
+            "Messages handed over",
+            |metric, series| count(metric, &series.labels(), series.histogram(&RECEIVED).0),
+        )?;
+        counter(
+            "messages_processed",
+            "Messages done for good",
+            |metric, series| count(metric, &series.labels(), series.settled(0)),
+        )?;
+        counter(
+            "messages_settled",
+            "Deliveries ended, by verb",
+            |metric, series| {
+                (0..VERBS.len()).try_for_each(|verb| {
+                    let labels = series.labelled("verb", VERBS[verb]);
+                    count(metric, &labels, series.settled(verb))
+                })
+            },
+        )?;
+        counter(
+            "errors",
+            "Verbs, or messages of them, that failed, by kind",
+            |metric, series| {
+                series.errors().try_for_each(|(kind, errors)| {
+                    count(metric, &series.labelled("kind", kind.name()), errors)
+                })
+            },
+        )?;
+
+        let kind = MetricType::Histogram;
+        let name = "processing_duration";
+        let help = "Time from the hand-over of a delivery to its end";
+        let mut metric = encoder.encode_descriptor(name, help, Some(&Unit::Seconds), kind)?;
+        for series in &all {
+            histogram(&mut metric, &series.labels(), series, &PROCESSING, 1e9)?;
+        }
+        let help = "Messages of one send or receive";
+        let mut metric = encoder.encode_descriptor("batch_sizes", help, None, kind)?;
+        for series in &all {
+            for (operation, batches) in [("send", &SENT), ("receive", &RECEIVED)] {
+                let labels = series.labelled("operation", operation);
+                histogram(&mut metric, &labels, series, batches, 1.0)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+type Show = fn(&mut MetricEncoder, &Series) -> Result<(), Error>;
+type Label<'a> = (&'static str, &'a str);
+
+impl Series {
+    fn labels(&self) -> [Label<'_>; 2] {
+        [("provider", self.provider), ("queue", &self.queue)]
+    }
+
+    fn labelled<'a>(&'a self, name: &'static str, value: &'a str) -> [Label<'a>; 3] {
+        let [provider, queue] = self.labels();
+        [provider, queue, (name, value)]
+    }
+}
+
+fn count<const N: usize>(
+    metric: &mut MetricEncoder,
+    labels: &[Label; N],
+    value: u64,
+) -> Result<(), Error> {
+    metric
+        .encode_family(labels)?
+        .encode_counter::<NoLabelSet, _, u64>(&value, None)
+}
+
+/// `unit`: how many of the counted unit make one of the unit that is shown.
+fn histogram<const N: usize>(
+    metric: &mut MetricEncoder,
+    labels: &[Label; N],
+    series: &Series,
+    histogram: &Histogram,
+    unit: f64,
+) -> Result<(), Error> {
+    let (sum, counts) = series.histogram(histogram);
+    let count = counts.iter().sum();
+    let bounds = histogram.bounds.iter().map(|bound| *bound as f64 / unit);
+    let bounds = bounds.chain([f64::INFINITY]);
+    let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
+    metric
+        .encode_family(labels)?
+        .encode_histogram::<NoLabelSet>(sum as f64 / unit, count, &buckets, None)
+}

@@ -1,0 +1,147 @@
+//! What is counted of one queue: where each number stands among its counters.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use super::counters::Counters;
+use crate::error::ErrorKind;
+
+/// A histogram among a queue's counters: the sum of what was observed, then the buckets.
+pub(super) struct Histogram {
+    at: usize,
+    /// The upper bounds of all buckets but the last, which has none.
+    pub(super) bounds: &'static [u64],
+}
+
+impl Histogram {
+    const fn end(&self) -> usize {
+        self.at + 1 + self.bounds.len() + 1
+    }
+}
+
+/// In messages of one send or receive.
+const BATCH_BOUNDS: &[u64] = &[1, 2, 5, 10, 20, 50, 100];
+/// In nanoseconds: 1 ms to 5 s.
+const DURATION_BOUNDS: &[u64] = &[
+    1_000_000,
+    5_000_000,
+    10_000_000,
+    50_000_000,
+    100_000_000,
+    500_000_000,
+    1_000_000_000,
+    5_000_000_000,
+];
+/// The verbs that end a delivery.
+pub(super) const VERBS: [&str; 4] = ["ack", "nack", "release", "dead_letter"];
+
+pub(super) const SENT: Histogram = Histogram {
+    at: 0,
+    bounds: BATCH_BOUNDS,
+};
+pub(super) const RECEIVED: Histogram = Histogram {
+    at: SENT.end(),
+    bounds: BATCH_BOUNDS,
+};
+pub(super) const PROCESSING: Histogram = Histogram {
+    at: RECEIVED.end(),
+    bounds: DURATION_BOUNDS,
+};
+const SETTLED: usize = PROCESSING.end();
+const COUNTERS: usize = SETTLED + VERBS.len();
+
+/// Everything that is counted of one queue of one provider.
+#[derive(Debug)]
+pub(super) struct Series {
+    pub(super) provider: &'static str,
+    pub(super) queue: Box<str>,
+    counters: Counters<COUNTERS>,
+    /// By the kind's place in [`ErrorKind::ALL`]. Errors are rare enough to share their counters.
+    errors: [AtomicU64; ErrorKind::ALL.len()],
+}
+
+impl Series {
+    pub(super) fn new(provider: &'static str, queue: &str) -> Self {
+        Self {
+            provider,
+            queue: queue.into(),
+            counters: Counters::new(),
+            errors: [const { AtomicU64::new(0) }; ErrorKind::ALL.len()],
+        }
+    }
+
+    #[inline]
+    fn observe(&self, histogram: &Histogram, value: u64) {
+        let bounds = histogram.bounds.iter();
+        let bucket = bounds.take_while(|bound| value > **bound).count();
+        let counters = self.counters.mine();
+        counters.add(histogram.at, value);
+        counters.add(histogram.at + 1 + bucket, 1);
+    }
+
+    /// The sum of what a histogram observed, and each bucket's own count.
+    pub(super) fn histogram(&self, histogram: &Histogram) -> (u64, Vec<u64>) {
+        let buckets = histogram.at + 1..histogram.end();
+        let counts = buckets.map(|bucket| self.counters.sum(bucket)).collect();
+        (self.counters.sum(histogram.at), counts)
+    }
+
+    /// Deliveries that ended by the verb of this place in [`VERBS`].
+    pub(super) fn settled(&self, verb: usize) -> u64 {
+        self.counters.sum(SETTLED + verb)
+    }
+
+    /// Errors of each kind that came up.
+    pub(super) fn errors(&self) -> impl Iterator<Item = (ErrorKind, u64)> {
+        let counts = self.errors.iter().map(|count| count.load(Relaxed));
+        ErrorKind::ALL
+            .into_iter()
+            .zip(counts)
+            .filter(|(_, count)| *count > 0)
+    }
+}
+
+/// The metrics of one queue, looked up once when it is opened. Any thread; never waits.
+#[derive(Clone)]
+pub(crate) struct QueueMetrics(pub(super) Arc<Series>);
+
+impl QueueMetrics {
+    /// Messages were stored by one send.
+    #[inline]
+    pub(crate) fn sent(&self, messages: usize) {
+        if messages > 0 {
+            self.0.observe(&SENT, messages as u64);
+        }
+    }
+
+    /// Messages were handed over by one receive.
+    #[inline]
+    pub(crate) fn received(&self, messages: usize) {
+        if messages > 0 {
+            self.0.observe(&RECEIVED, messages as u64);
+        }
+    }
+
+    /// A delivery was ended by this verb.
+    #[inline]
+    pub(crate) fn settled(&self, verb: &'static str) {
+        if let Some(verb) = VERBS.iter().position(|known| *known == verb) {
+            self.0.counters.mine().add(SETTLED + verb, 1);
+        }
+    }
+
+    /// A delivery was ended this long after it was handed over.
+    #[inline]
+    pub(crate) fn processed(&self, duration: Duration) {
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        self.0.observe(&PROCESSING, nanos);
+    }
+
+    /// A verb, or one message of it, failed.
+    pub(crate) fn failed(&self, kind: ErrorKind) {
+        if let Some(place) = ErrorKind::ALL.iter().position(|known| *known == kind) {
+            self.0.errors[place].fetch_add(1, Relaxed);
+        }
+    }
+}
