@@ -108,20 +108,22 @@ mod tests {
 
     #[test]
     fn nothing_is_lost_among_more_threads_than_stripes() {
+        // Enough for the threads of the shared stripe to get in each other's way.
+        const ROUNDS: u64 = 300_000;
         let counters = Counters::<2>::new();
         let all_alive = std::sync::Barrier::new(2 * STRIPES);
         thread::scope(|scope| {
             for _ in 0..2 * STRIPES {
                 scope.spawn(|| {
                     STRIPE.with(|_| all_alive.wait());
-                    for _ in 0..10_000 {
+                    for _ in 0..ROUNDS {
                         counters.mine().add(0, 1);
                         counters.mine().add(1, 3);
                     }
                 });
             }
         });
-        let calls = 2 * STRIPES as u64 * 10_000;
+        let calls = 2 * STRIPES as u64 * ROUNDS;
         assert_eq!((counters.sum(0), counters.sum(1)), (calls, 3 * calls));
     }
 
