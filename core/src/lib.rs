@@ -23,6 +23,8 @@ mod client;
 mod clock;
 pub mod codec;
 mod config;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod dead_letter;
 mod delivery;
 mod error;

@@ -1,0 +1,161 @@
+//! What came of the scenarios: a table for people, rows for tools.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::scenario::Scenario;
+
+/// What came of one scenario.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The promise is kept.
+    Pass,
+    /// The promise is broken: which step, what was expected and what came.
+    Fail(String),
+    /// Not run, for this reason.
+    Skip(Kind, String),
+}
+
+/// Why a scenario is not run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// By what the provider declares.
+    Capability,
+    /// By a deviation of the server that the tests run against.
+    Server,
+}
+
+/// One scenario of one provider in one language, as tools read it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    /// The provider, as the target names it.
+    pub provider: String,
+    /// The language of the runner: `rust`, `c`, `python` or `node`.
+    pub language: String,
+    /// The scenario's name.
+    pub scenario: String,
+    /// `pass`, `fail` or `skip`.
+    pub result: String,
+    /// Why it is skipped, in a word.
+    pub kind: Option<Kind>,
+    /// Why it failed or is skipped, at length.
+    pub reason: Option<String>,
+}
+
+/// What came of a run. [`Display`](fmt::Display) is the table printed at its end.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    entries: Vec<(&'static str, Row)>,
+}
+
+impl Report {
+    /// Adds what came of a scenario.
+    pub fn add(&mut self, provider: &str, scenario: &Scenario, outcome: &Outcome) {
+        let (result, kind, reason) = match outcome {
+            Outcome::Pass => ("pass", None, None),
+            Outcome::Fail(reason) => ("fail", None, Some(reason)),
+            Outcome::Skip(kind, reason) => ("skip", Some(*kind), Some(reason)),
+        };
+        let row = Row {
+            provider: provider.to_owned(),
+            language: "rust".to_owned(),
+            scenario: scenario.name.clone(),
+            result: result.to_owned(),
+            kind,
+            reason: reason.cloned(),
+        };
+        self.entries.push((scenario.theme, row));
+    }
+
+    /// One row for each scenario.
+    pub fn rows(&self) -> impl Iterator<Item = &Row> {
+        self.entries.iter().map(|(_, row)| row)
+    }
+
+    /// How many scenarios ended like this: `pass`, `fail` or `skip`.
+    pub fn count(&self, result: &str) -> usize {
+        self.rows().filter(|row| row.result == result).count()
+    }
+
+    /// Writes the rows into a file that the runners of all languages share, in place of the rows
+    /// of the same providers and language.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading and writing the file, and `InvalidData` when it is not a list of rows.
+    pub fn merge_into(&self, path: &Path) -> io::Result<()> {
+        let mut rows: Vec<Row> = match std::fs::read(path) {
+            Ok(text) => serde_json::from_slice(&text)?,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(e) => return Err(e),
+        };
+        let ours = |row: &Row| {
+            self.rows()
+                .any(|own| (&own.provider, &own.language) == (&row.provider, &row.language))
+        };
+        rows.retain(|row| !ours(row));
+        rows.extend(self.rows().cloned());
+        // Renamed into place: whoever reads meanwhile sees the old rows or the new ones.
+        let new = path.with_extension("json.new");
+        std::fs::write(&new, serde_json::to_vec_pretty(&rows)?)?;
+        std::fs::rename(&new, path)
+    }
+
+    /// Where the runners of all languages leave their rows: `conformance.json` in cargo's target
+    /// folder, that of the running program where it is in one.
+    pub fn path() -> PathBuf {
+        let program = std::env::current_exe().ok();
+        let around = program.as_deref().into_iter().flat_map(Path::ancestors);
+        // Cargo marks its target folder as one that backups leave out.
+        let target = around
+            .skip(1)
+            .find(|folder| folder.join("CACHEDIR.TAG").exists());
+        target
+            .map(Path::to_owned)
+            .or_else(|| std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from))
+            .unwrap_or_else(|| PathBuf::from("target"))
+            .join("conformance.json")
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut lines: BTreeMap<(&str, &str), [usize; 3]> = BTreeMap::new();
+        for (theme, row) in &self.entries {
+            let results = ["pass", "fail", "skip"];
+            let column = results.iter().position(|r| *r == row.result);
+            for theme in [theme, "all"] {
+                lines.entry((&row.provider, theme)).or_default()[column.unwrap_or(1)] += 1;
+            }
+        }
+        let line = |f: &mut fmt::Formatter<'_>, columns: [&str; 5]| {
+            let [provider, theme, pass, fail, skip] = columns;
+            writeln!(f, "{provider:20} {theme:18} {pass:>6} {fail:>6} {skip:>6}")
+        };
+        line(
+            f,
+            ["provider", "scenarios about", "passed", "failed", "skipped"],
+        )?;
+        for ((provider, theme), counts) in lines {
+            let [pass, fail, skip] = &counts.map(|count| count.to_string());
+            line(f, [provider, theme, pass, fail, skip])?;
+        }
+        for row in self.rows() {
+            if let Some(reason) = &row.reason {
+                let kind = match row.kind {
+                    Some(Kind::Capability) => " (capability)",
+                    Some(Kind::Server) => " (server)",
+                    None => "",
+                };
+                let (provider, result, name) = (&row.provider, &row.result, &row.scenario);
+                writeln!(f, "{provider} {result}{kind} {name}: {reason}")?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,180 @@
+//! What the scenarios are run against.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::report::{Kind, Outcome};
+use super::scenario::{Scenario, Tag};
+use crate::Result;
+use crate::capability::Capabilities;
+use crate::runtime::Runtime;
+
+/// A store that nobody else uses, for one scenario.
+pub struct Store {
+    runtime: Runtime,
+    url: String,
+    prefix: String,
+    guard: Option<Box<dyn Any + Send>>,
+}
+
+impl Store {
+    /// An empty store behind this URL. All clients of the scenario connect to it, on this runtime;
+    /// its clock is the scenario's.
+    pub fn new(runtime: Runtime, url: impl Into<String>) -> Self {
+        Self {
+            runtime,
+            url: url.into(),
+            prefix: String::new(),
+            guard: None,
+        }
+    }
+
+    /// Puts this before the name of every queue: for a server that keeps what scenarios before
+    /// this one left.
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// Keeps this until the scenario has ended: a folder or a server that ends when dropped.
+    pub fn guard(mut self, guard: impl Any + Send) -> Self {
+        self.guard = Some(Box::new(guard));
+        self
+    }
+
+    pub(super) fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The name of a scenario's queue in this store. An empty name stays empty: it is a mistake
+    /// on purpose.
+    pub(super) fn queue_name(&self, name: &str) -> String {
+        if name.is_empty() {
+            String::new()
+        } else {
+            format!("{}{name}", self.prefix)
+        }
+    }
+}
+
+type MakeStore = dyn Fn() -> Result<Store> + Send + Sync;
+
+/// A provider, and how to get at fresh stores of it.
+pub struct Target {
+    provider: String,
+    make: Box<MakeStore>,
+    embedded: bool,
+    slack: Duration,
+    deviations: BTreeMap<String, String>,
+}
+
+impl Target {
+    /// A provider under the name it has in the report. `make` is called once for each scenario.
+    ///
+    /// With a virtual clock in the store's runtime every scenario runs; with the system's clock
+    /// only those that make sense in real time.
+    pub fn new(
+        provider: impl Into<String>,
+        make: impl Fn() -> Result<Store> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            provider: provider.into(),
+            make: Box::new(make),
+            embedded: true,
+            slack: Duration::ZERO,
+            deviations: BTreeMap::new(),
+        }
+    }
+
+    /// The provider speaks to a server: queues are created by an explicit call before their first
+    /// use, bounds are the server's, and messages may be this late.
+    pub fn server(mut self, slack: Duration) -> Self {
+        self.embedded = false;
+        self.slack = slack;
+        self
+    }
+
+    /// The server that the tests run against differs from what it stands for, so that this
+    /// scenario would fail for this reason, which is not the provider's.
+    pub fn deviation(mut self, scenario: &str, reason: &str) -> Self {
+        self.deviations
+            .insert(scenario.to_owned(), reason.to_owned());
+        self
+    }
+
+    /// The name in the report.
+    pub fn provider(&self) -> &str {
+        &self.provider
+    }
+
+    /// Deviations of scenarios that there are not: mistakes, or left behind by a change of name.
+    pub fn unknown_deviations<'a>(
+        &'a self,
+        scenarios: &'a [Scenario],
+    ) -> impl Iterator<Item = &'a str> {
+        let unknown = |name: &&str| !scenarios.iter().any(|scenario| scenario.name == *name);
+        self.deviations.keys().map(String::as_str).filter(unknown)
+    }
+
+    /// The scenarios that this target is asked: all in virtual time, in real time those that make
+    /// sense there.
+    ///
+    /// # Errors
+    ///
+    /// Those of making a store.
+    pub fn choose(&self, mut scenarios: Vec<Scenario>) -> Result<Vec<Scenario>> {
+        if !self.store()?.runtime.clock().is_virtual() {
+            scenarios.retain(|scenario| scenario.tags.contains(&Tag::RealTime));
+        }
+        Ok(scenarios)
+    }
+
+    /// What this provider declares.
+    ///
+    /// # Errors
+    ///
+    /// Those of opening a client.
+    pub fn capabilities(&self) -> Result<Capabilities> {
+        let store = self.store()?;
+        let client = store
+            .runtime
+            .block_on(store.runtime.connect(store.url()))??;
+        Ok(client.capabilities().clone())
+    }
+
+    /// Why a scenario is not run, if it is not: a declared capability or a server's deviation,
+    /// and nothing else.
+    pub fn skip(&self, scenario: &Scenario, capabilities: &Capabilities) -> Option<Outcome> {
+        if let Some(reason) = self.deviations.get(&scenario.name) {
+            return Some(Outcome::Skip(Kind::Server, reason.clone()));
+        }
+        let lacking = scenario.needs.iter().find(|c| !capabilities.has(**c));
+        let having = scenario.lacks.iter().find(|c| capabilities.has(**c));
+        let reason = match (lacking, having) {
+            (Some(capability), _) => format!("{capability} is unsupported"),
+            (None, Some(capability)) => format!("{capability} is supported"),
+            (None, None) if scenario.tags.contains(&Tag::Embedded) && !self.embedded => {
+                "bounds and creation are the server's".to_owned()
+            }
+            (None, None) => return None,
+        };
+        Some(Outcome::Skip(Kind::Capability, reason))
+    }
+
+    pub(super) fn store(&self) -> Result<Store> {
+        (self.make)()
+    }
+
+    pub(super) fn creates_at_first_use(&self) -> bool {
+        self.embedded
+    }
+
+    pub(super) fn slack(&self) -> Duration {
+        self.slack
+    }
+}
