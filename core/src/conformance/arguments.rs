@@ -247,7 +247,7 @@ pub(super) struct Peek {
     #[serde(rename = "peek")]
     pub max: u32,
     pub after: Option<String>,
-    pub expect: Vec<Seen>,
+    pub expect: Option<Vec<Seen>>,
 }
 
 /// Which dead letters are meant.
@@ -271,7 +271,7 @@ pub(super) struct DeadLetters {
     #[serde(default, rename = "where")]
     pub filter: Filter,
     pub after: Option<String>,
-    pub expect: Vec<Seen>,
+    pub expect: Option<Vec<Seen>>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

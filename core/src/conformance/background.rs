@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-/// How long a `join` waits, in real time, for a verb to be woken.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a step may take, in real time, before it is given up.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A future that is polled when it was woken, and not before.
 pub(super) struct Background<T> {

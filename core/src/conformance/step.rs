@@ -169,16 +169,24 @@ impl Action {
     /// What a single argument cannot see.
     fn check(&self, mode: &Mode, fails: bool) -> Result<(), String> {
         let started = matches!(mode, Mode::Start(_));
-        match self {
-            Self::Receive(r) if !started && !fails && r.expect.is_none() && r.count.is_none() => {
-                Err("a receive says what comes: `expect` or `count`".to_owned())
-            }
-            Self::AcceptNext(a) if !started && !fails && a.expect.is_none() => {
-                Err("an accept says what comes: `expect`".to_owned())
-            }
-            Self::Send(_) | Self::Receive(_) | Self::AcceptNext(_) | Self::Redrive(_) => Ok(()),
-            _ if started => Err("this verb cannot be started".to_owned()),
-            _ => Ok(()),
+        let in_background = matches!(
+            self,
+            Self::Send(_) | Self::Receive(_) | Self::AcceptNext(_) | Self::Redrive(_)
+        );
+        if started && !in_background {
+            return Err("this verb cannot be started".to_owned());
+        }
+        let says_what_comes = match self {
+            Self::Receive(receive) => receive.expect.is_some() || receive.count.is_some(),
+            Self::AcceptNext(accept) => accept.expect.is_some(),
+            Self::Peek(peek) => peek.expect.is_some(),
+            Self::DeadLetters(list) => list.expect.is_some(),
+            _ => true,
+        };
+        if started || fails || says_what_comes {
+            Ok(())
+        } else {
+            Err("it must say what comes: `expect`, or `count` of a receive".to_owned())
         }
     }
 }

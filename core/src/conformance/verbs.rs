@@ -262,7 +262,12 @@ impl World<'_> {
                     .iter()
                     .map(|p| (p.message.body().to_vec(), p.sequence));
                 self.cursors.extend(cursors);
-                check_seen(&peek.expect, &sights, false, &self.context())
+                check_seen(
+                    peek.expect.as_deref().unwrap_or_default(),
+                    &sights,
+                    false,
+                    &self.context(),
+                )
             }
             (Action::DeadLetters(list), Came::DeadLetters(letters)) => {
                 let sights: Vec<Sight> = letters.iter().map(Sight::from).collect();
@@ -270,7 +275,12 @@ impl World<'_> {
                     .iter()
                     .map(|l| (l.message.body().to_vec(), l.number));
                 self.cursors.extend(cursors);
-                check_seen(&list.expect, &sights, false, &self.context())
+                check_seen(
+                    list.expect.as_deref().unwrap_or_default(),
+                    &sights,
+                    false,
+                    &self.context(),
+                )
             }
             (Action::Redrive(redrive), Came::Redriven(report)) => {
                 let got = Redriven {

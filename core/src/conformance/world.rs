@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::arguments::{Connect, Filter};
-use super::background::Background;
+use super::background::{Background, PATIENCE};
 use super::check::Context;
 use super::scenario::Scenario;
 use super::step::{Action, Mode, Step};
@@ -92,8 +92,9 @@ impl<'a> World<'a> {
                 if self.take_aside(&step.action).await? {
                     return Ok(());
                 }
-                let came = self.begin(step).await?.await;
-                self.finish(step, came)
+                let verb = self.begin(step).await?;
+                let came = tokio::time::timeout(PATIENCE, verb).await;
+                self.finish(step, came.map_err(|_| "it did not end")?)
             }
             Mode::Start(name) => {
                 let verb = self.begin(step).await?;
