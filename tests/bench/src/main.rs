@@ -1,0 +1,62 @@
+//! Measures the project beside its yardsticks and prints tables; see the README beside it.
+
+mod allocations;
+mod measure;
+mod memory;
+mod report;
+mod yardsticks;
+
+use std::error::Error;
+
+use clap::{Parser, ValueEnum};
+
+use memory::Loop;
+
+#[global_allocator]
+static ALLOCATOR: allocations::Counting = allocations::Counting;
+
+/// Whatever goes wrong ends the run.
+type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+/// Measures the project beside its yardsticks.
+#[derive(Parser)]
+struct Args {
+    /// Measure this area; may be given several times. Every area without it.
+    #[arg(long, value_enum)]
+    area: Vec<Area>,
+    /// Run this loop alone, once, for a profiler such as callgrind.
+    #[arg(long, value_enum, conflicts_with = "area")]
+    callgrind: Option<Loop>,
+    /// Messages the lone loop moves.
+    #[arg(long, default_value_t = 100_000, requires = "callgrind")]
+    count: u64,
+    /// Run the yardstick's side of the lone loop.
+    #[arg(long, requires = "callgrind")]
+    yardstick: bool,
+}
+
+/// A part of the project that is measured by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Area {
+    /// The in-memory engine.
+    Memory,
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    if let Some(which) = args.callgrind {
+        return memory::run_alone(which, args.count, args.yardstick);
+    }
+    let areas = match args.area.as_slice() {
+        [] => Area::value_variants(),
+        chosen => chosen,
+    };
+    for area in areas {
+        let (name, rows) = match area {
+            Area::Memory => ("memory", memory::rows()?),
+        };
+        println!("{}", report::table(name, &rows));
+        report::store(name, &rows)?;
+    }
+    Ok(())
+}
