@@ -34,7 +34,8 @@ struct State {
     deadlines: BinaryHeap<Reverse<(Instant, u32, u64)>>,
     deliveries: u64,
     held: usize,
-    // A condition variable nobody waits at still costs a system call to notify.
+    // Who waits and was not woken yet: to notify a condition variable costs a system call, even
+    // when nobody waits at it.
     receivers: usize,
     senders: usize,
 }
@@ -103,13 +104,13 @@ impl BareQueue {
         while state.held + messages > self.bound {
             state.senders += 1;
             state = wait(&self.has_room, state);
-            state.senders -= 1;
         }
         state
     }
 
-    fn sent(&self, state: MutexGuard<'_, State>) {
+    fn sent(&self, mut state: MutexGuard<'_, State>) {
         let wake = state.receivers > 0;
+        state.receivers -= usize::from(wake);
         drop(state);
         if wake {
             self.has_message.notify_one();
@@ -126,12 +127,12 @@ impl BareQueue {
             }
             state.receivers += 1;
             state = wait(&self.has_message, state);
-            state.receivers -= 1;
         }
     }
 
-    fn acked(&self, state: MutexGuard<'_, State>) {
+    fn acked(&self, mut state: MutexGuard<'_, State>) {
         let wake = state.senders > 0;
+        state.senders -= usize::from(wake);
         drop(state);
         if wake {
             self.has_room.notify_one();
