@@ -1,7 +1,7 @@
 //! One loop alone, for a profiler.
 
 use clap::ValueEnum;
-use queue_runtime_core::{QueueOptions, Runtime, RuntimeConfig};
+use queue_runtime_core::{QueueOptions, Runtime};
 
 use super::one_thread::{bare_in_batches, bare_one_at_a_time, ours_in_batches, ours_one_at_a_time};
 use super::queue;
@@ -27,16 +27,22 @@ pub fn run_alone(which: Loop, count: u64, yardstick: bool) -> Result<()> {
             Loop::Batches => bare_in_batches(&bare, count),
         });
     }
-    let runtime = Runtime::new(RuntimeConfig::default())?;
+    // On this thread alone: callgrind loses its toggle where threads change.
+    let thread = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let runtime = {
+        let _entered = thread.enter();
+        Runtime::current()?
+    };
     let queue = queue(&runtime, QueueOptions::default())?;
     measured_loop(|| {
-        let bodies = runtime.bodies();
-        runtime.block_on(async {
+        thread.block_on(async {
             match which {
-                Loop::OneAtATime => ours_one_at_a_time(&queue, bodies, count).await,
-                Loop::Batches => ours_in_batches(&queue, bodies, count).await,
+                Loop::OneAtATime => ours_one_at_a_time(&queue, runtime.bodies(), count).await,
+                Loop::Batches => ours_in_batches(&queue, runtime.bodies(), count).await,
             }
-        })?
+        })
     })
 }
 
