@@ -102,7 +102,7 @@ fn check_wait(wait: Duration) -> Result<()> {
     Ok(())
 }
 
-fn check_lock_argument(lock: Duration) -> Result<()> {
+pub(crate) fn check_lock_argument(lock: Duration) -> Result<()> {
     check_lock("lock", lock).map_err(|e| Error::invalid_argument("lock", e.message().to_owned()))
 }
 
@@ -553,6 +553,9 @@ impl Queue {
         if let Err(error) = self.0.client.check_open() {
             return Reply::error(self.fail("settle", error));
         }
+        if settlements.iter().any(|s| s.verb.check().is_err()) {
+            return self.start_settle_some(settlements);
+        }
         let verbs: Vec<_> = settlements.iter().map(|s| s.verb.name()).collect();
         for settlement in &mut settlements {
             self.complete(settlement);
@@ -566,6 +569,25 @@ impl Queue {
                 }
             }
             results
+        })
+    }
+
+    /// Settles what can be settled; the other entries have their errors at their places.
+    #[cold]
+    fn start_settle_some(&self, settlements: Vec<Settlement>) -> Reply<Vec<Result<()>>> {
+        let mut refused = Vec::new();
+        let mut sound = Vec::new();
+        for (index, settlement) in settlements.into_iter().enumerate() {
+            match settlement.verb.check() {
+                Ok(()) => sound.push(settlement),
+                Err(error) => refused.push((index, self.fail("settle", error))),
+            }
+        }
+        self.start_settle(sound).map(move |mut results| {
+            for (index, error) in refused {
+                results.insert(index, Err(error));
+            }
+            Ok(results)
         })
     }
 
@@ -591,7 +613,8 @@ impl Queue {
     #[doc(hidden)]
     #[inline]
     pub fn start_settle_one(&self, mut settlement: Settlement, since: Tick) -> Reply<()> {
-        if let Err(error) = self.0.client.check_open() {
+        let checked = self.0.client.check_open();
+        if let Err(error) = checked.and_then(|()| settlement.verb.check()) {
             return Reply::error(self.fail("settle", error));
         }
         self.complete(&mut settlement);
@@ -606,6 +629,10 @@ impl Queue {
 
     pub(crate) async fn extend_one(&self, receipt: Receipt, lock: Duration) -> Result<Moment> {
         only(self.start_extend(vec![receipt], lock)).await
+    }
+
+    pub(crate) fn check_open(&self) -> Result<()> {
+        self.0.client.check_open()
     }
 
     pub(crate) fn provider(&self) -> &dyn ProviderQueue {

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Tick;
+use crate::error::{Error, Result};
+use crate::message::MAX_DURATION;
 
 /// The proof of a delivery: settles it once. Made by the provider, opaque to everybody else.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +64,24 @@ impl Verb {
             Self::Release { .. } => "release",
             Self::DeadLetter { .. } => "dead_letter",
         }
+    }
+}
+
+impl Verb {
+    /// `InvalidArgument` for a delay nobody will live to see.
+    #[inline]
+    pub(crate) fn check(&self) -> Result<()> {
+        let delay = match self {
+            Self::Nack { delay, .. } | Self::Release { delay } => *delay,
+            Self::Ack | Self::DeadLetter { .. } => None,
+        };
+        if delay.is_some_and(|delay| delay > MAX_DURATION) {
+            return Err(Error::invalid_argument(
+                "delay",
+                "must be at most 100 years",
+            ));
+        }
+        Ok(())
     }
 }
 

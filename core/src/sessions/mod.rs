@@ -11,7 +11,7 @@ use crate::clock::Timestamp;
 use crate::delivery::Delivery;
 use crate::error::{Error, Result};
 use crate::provider::{Moment, SessionLock};
-use crate::queue::{Queue, ReceiveOptions, same};
+use crate::queue::{Queue, ReceiveOptions, check_lock_argument, same};
 
 /// A held session: its messages come in order, to this holder alone, until it is closed, dropped
 /// or its lock ends. Not to be cloned; any thread.
@@ -48,7 +48,7 @@ impl Session {
     /// Receives messages of this session, in order. As [`Queue::receive`] otherwise.
     /// `SessionLockLost` once the lock has ended.
     pub async fn receive(&self, options: &ReceiveOptions) -> Result<Vec<Delivery>> {
-        self.check_open()?;
+        self.queue.placed("receive", self.check_open())?;
         let request = options.request(Some(Box::new(self.lock.clone())));
         let request = self.queue.placed("receive", request)?;
         self.queue.start_receive(request).await
@@ -61,7 +61,10 @@ impl Session {
 
     /// Keeps the session, and all its deliveries, for this long from now, or its lock time.
     pub async fn renew_for(&self, lock: Option<Duration>) -> Result<()> {
-        self.check_open()?;
+        let checked = self
+            .check_open()
+            .and_then(|()| lock.map_or(Ok(()), check_lock_argument));
+        self.queue.placed("renew_session", checked)?;
         let reply = self.queue.provider().renew_session(self.lock.clone(), lock);
         let until = self.queue.finish("renew_session", reply, same).await?;
         *self.until.lock().unwrap_or_else(|e| e.into_inner()) = until;
@@ -70,14 +73,14 @@ impl Session {
 
     /// The bytes kept with this session, across holders.
     pub async fn state(&self) -> Result<Option<Bytes>> {
-        self.check_open()?;
+        self.queue.placed("session_state", self.check_open())?;
         let reply = self.queue.provider().session_state(self.lock.clone());
         self.queue.finish("session_state", reply, same).await
     }
 
     /// Keeps these bytes with this session; `None` removes them.
     pub async fn set_state(&self, state: Option<Bytes>) -> Result<()> {
-        self.check_open()?;
+        self.queue.placed("set_session_state", self.check_open())?;
         let reply = self
             .queue
             .provider()
@@ -95,10 +98,9 @@ impl Session {
 
     fn check_open(&self) -> Result<()> {
         if self.closed.load(Ordering::Acquire) {
-            Err(Error::closed("session"))
-        } else {
-            Ok(())
+            return Err(Error::closed("session"));
         }
+        self.queue.check_open()
     }
 }
 

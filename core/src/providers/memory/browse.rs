@@ -43,10 +43,17 @@ impl State {
             dead: self.counts.dead,
             bytes: self.bytes,
             sessions: self.sessions.len() as u64,
-            oldest_age: self
-                .all
-                .front()
-                .map(|oldest| now.since(self.entries[oldest].enqueued)),
+            oldest_age: self.oldest().map(|enqueued| now.since(enqueued)),
+        }
+    }
+
+    /// When the oldest message that is not dead was sent.
+    fn oldest(&self) -> Option<Tick> {
+        let first = self.all.front().map(|first| self.entries[first].enqueued);
+        let late = self.late.first().map(|(enqueued, _)| *enqueued);
+        match (first, late) {
+            (Some(first), Some(late)) => Some(first.min(late)),
+            (first, late) => first.or(late),
         }
     }
 }

@@ -148,7 +148,6 @@ impl State {
         entry.death = None;
         entry.attempts = 0;
         entry.begun = false;
-        entry.enqueued = now;
         entry.first_delivered = Tick::NEVER;
         entry.expires = ttl.map_or(Tick::NEVER, |ttl| now + ttl);
         let (session, sequence) = (entry.session, entry.sequence);
@@ -160,6 +159,7 @@ impl State {
             self.insert_in_order(index, sequence);
             self.make_ready(index, Standing::Returned);
         } else {
+            self.entries[index].enqueued = now;
             self.append(index);
             self.make_ready(index, Standing::Fresh);
         }

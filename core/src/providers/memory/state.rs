@@ -80,6 +80,8 @@ pub(super) struct State {
     pub(super) lag: Duration,
     pub(super) entries: Entries,
     pub(super) all: List<All>,
+    /// Of `all`, those that took their place after younger ones: by the time of their sending.
+    pub(super) late: BTreeSet<(Tick, u32)>,
     pub(super) lane: Lane,
     pub(super) sessions: Sessions,
     /// Sessions and messages without one take turns; this is whose turn it is.
@@ -110,6 +112,7 @@ impl State {
             lag,
             entries: Entries::default(),
             all: List::new(),
+            late: BTreeSet::new(),
             lane: Lane::new(),
             session_turn: false,
             wheel: Wheel::new(now),
@@ -187,6 +190,7 @@ impl State {
             // Its place in the order is that of its appearance.
             self.all.remove(&mut self.entries, index);
             self.append(index);
+            self.late.insert((self.entries[index].enqueued, index));
             self.make_ready(index, Standing::Fresh);
         }
     }
@@ -400,6 +404,9 @@ impl State {
     pub(super) fn leave_live(&mut self, index: u32) {
         self.all.remove(&mut self.entries, index);
         let entry = &self.entries[index];
+        if !self.late.is_empty() {
+            self.late.remove(&(entry.enqueued, index));
+        }
         self.bytes -= entry.message.bytes() as u64;
         self.wakes.senders += 1;
         if entry.session != NIL {
