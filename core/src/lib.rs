@@ -56,3 +56,8 @@ pub use resilience::Retry;
 pub use runtime::Runtime;
 pub use sessions::Session;
 pub use settlement::{Receipt, Settlement, Verb};
+
+/// Runs the README's code.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
