@@ -8,7 +8,10 @@ use hdrhistogram::Histogram;
 use queue_runtime_core::{DeadLetter, Statistics};
 
 use crate::input::{self, Webhook};
-use crate::{Attempt, FAILING};
+use crate::{Attempt, FAILING, PLAIN_HANDLERS, SESSION_HANDLERS};
+
+/// In microseconds; nothing here takes longer.
+const HOUR: u64 = 3_600_000_000;
 
 pub fn print_input(webhooks: &[Webhook]) {
     let sessions = input::sessions(webhooks).len();
@@ -77,7 +80,11 @@ impl Outcome<'_> {
             self.handled().count(),
             self.attempts.len() - self.handled().count(),
         );
-        println!("  by handler    {}", self.by_handler());
+        println!(
+            "  by handler    {}, up to {} at one time",
+            self.by_handler(),
+            self.side_by_side()
+        );
         println!(
             "  dead letters  {}, redriven {}",
             self.dead_letters, self.redriven
@@ -109,7 +116,7 @@ impl Outcome<'_> {
         sent.sort();
         handled.sort();
         ensure(sent == handled, || {
-            format!("sent {sent:?}\nbut handled {handled:?}")
+            format!("sent {sent:?}, but handled {handled:?}")
         })?;
         ensure(self.left.depth() == 0 && self.left.dead == 0, || {
             format!("something is left in the queue: {:?}", self.left)
@@ -163,7 +170,7 @@ impl Outcome<'_> {
             // Several attempts at one message in a row are one place in the order.
             seen.dedup();
             ensure(seen == sent, || {
-                format!("{session}: sent {sent:?}\nbut handled {seen:?}")
+                format!("{session}: sent {sent:?}, but handled {seen:?}")
             })?;
             let overlap = attempts
                 .windows(2)
@@ -199,20 +206,36 @@ impl Outcome<'_> {
         }
     }
 
+    /// Attempts of each handler.
     fn by_handler(&self) -> String {
-        let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
+        let mut counts = [0; SESSION_HANDLERS + PLAIN_HANDLERS];
         for attempt in &self.attempts {
-            *counts.entry(attempt.handler).or_default() += 1;
+            counts[attempt.handler] += 1;
         }
-        let counts: Vec<String> = counts.values().map(usize::to_string).collect();
-        format!("{} attempts", counts.join(" + "))
+        counts.map(|count: usize| count.to_string()).join(" + ")
+    }
+
+    /// The most attempts that went on at one time.
+    fn side_by_side(&self) -> usize {
+        let going_on_at = |moment| {
+            let attempts = self.attempts.iter();
+            attempts
+                .filter(|a| a.started <= moment && moment < a.ended)
+                .count()
+        };
+        self.attempts
+            .iter()
+            .map(|a| going_on_at(a.started))
+            .max()
+            .unwrap_or(0)
     }
 
     /// From send to the end of the handling, of the webhooks whose id is picked.
     fn latency(&self, pick: impl Fn(&str) -> bool) -> String {
         let ended: BTreeMap<&str, Instant> =
             self.handled().map(|a| (a.id.as_str(), a.ended)).collect();
-        let mut histogram = Histogram::<u64>::new(3).expect("three digits are allowed");
+        let mut histogram =
+            Histogram::<u64>::new_with_bounds(1, HOUR, 3).expect("these bounds are allowed");
         for (webhook, sent) in self.webhooks.iter().zip(self.sent) {
             if pick(&webhook.id) {
                 let latency = ended[webhook.id.as_str()].duration_since(*sent);
