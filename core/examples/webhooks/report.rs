@@ -64,39 +64,33 @@ impl Outcome<'_> {
         let ordered = self.check_order()?;
 
         self.print_events();
+        let (total, attempts) = (self.webhooks.len(), self.attempts.len());
         let sessions = input::sessions(self.webhooks).len();
+        let held_back = |id: &str| self.held_back.contains(&id);
+        let rows = [
+            ("handled", format!("{} of {total}", self.handled().count())),
+            (
+                "in order",
+                format!("{ordered} messages of {sessions} sessions, one at a time in each"),
+            ),
+            (
+                "attempts",
+                format!("{attempts}, {} failed on purpose", attempts - total),
+            ),
+            ("by handler", self.by_handler()),
+            ("at one time", format!("up to {}", self.side_by_side())),
+            ("dead letters", self.dead_letters.to_string()),
+            ("redriven", self.redriven.to_string()),
+            ("latency", self.latency(|id| !held_back(id))),
+            (
+                "held back",
+                self.latency(held_back) + " (by the dead letter)",
+            ),
+        ];
         println!("\nResult");
-        println!(
-            "  handled       {} of {}",
-            self.handled().count(),
-            self.webhooks.len()
-        );
-        println!(
-            "  in order      {ordered} messages of {sessions} sessions, one at a time in each"
-        );
-        println!(
-            "  attempts      {}: {} succeeded, {} failed on purpose",
-            self.attempts.len(),
-            self.handled().count(),
-            self.attempts.len() - self.handled().count(),
-        );
-        println!(
-            "  by handler    {}, up to {} at one time",
-            self.by_handler(),
-            self.side_by_side()
-        );
-        println!(
-            "  dead letters  {}, redriven {}",
-            self.dead_letters, self.redriven
-        );
-        println!(
-            "  latency       {}",
-            self.latency(|id| !self.held_back.contains(&id))
-        );
-        println!(
-            "    held back   {} (behind the dead letter)",
-            self.latency(|id| self.held_back.contains(&id))
-        );
+        for (name, value) in rows {
+            println!("  {name:<14}{value}");
+        }
         Ok(())
     }
 
