@@ -51,7 +51,8 @@ impl TryFrom<Value> for Outgoing {
     fn try_from(value: Value) -> Result<Self, String> {
         let f: OutgoingFields = text_or_fields(value, "body")?;
         let mut message = Message::new(f.body.bytes);
-        let setters: [(Option<String>, fn(Message, String) -> Message); 5] = [
+        type Set = fn(Message, String) -> Message;
+        let setters: [(Option<String>, Set); 5] = [
             (f.id, |m, v| m.id(&*v)),
             (f.session, |m, v| m.session(v)),
             (f.correlation_id, |m, v| m.correlation_id(v)),

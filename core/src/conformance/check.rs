@@ -174,7 +174,7 @@ impl Sight {
                 text(&death.description),
             );
             let first = wanted.first_delivered_at.map(|at| at.0.map(Span));
-            let first = first.map(|span| at(span));
+            let first = first.map(&at);
             d.field("first_delivered_at", first, death.first_delivered_at);
             let dead = at(wanted.dead_lettered_at);
             d.field("dead_lettered_at", dead, death.dead_lettered_at);

@@ -90,9 +90,14 @@ impl Session {
 
     /// Lets go of the session. What is not settled goes back to its place, its attempt used;
     /// release it first to give the attempt back.
-    pub async fn close(self) -> Result<()> {
-        self.closed.store(true, Ordering::Release);
+    /// Closing again does nothing.
+    pub async fn close(&self) -> Result<()> {
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
         let reply = self.queue.provider().close_session(self.lock.clone());
+        self.queue
+            .placed("close_session", self.queue.check_open())?;
         self.queue.finish("close_session", reply, same).await
     }
 

@@ -138,9 +138,10 @@ impl Entries {
     pub(super) fn insert(&mut self, message: Message) -> u32 {
         self.len += 1;
         if let Some(index) = self.free.pop() {
-            let token = self[index].token;
+            // What the last delivery from this slot came to is still asked for by its receipt.
+            let (token, lapsed) = (self[index].token, self[index].lapsed);
             self[index] = Entry::new(message);
-            self[index].token = token;
+            (self[index].token, self[index].lapsed) = (token, lapsed);
             return index;
         }
         if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {

@@ -15,7 +15,7 @@ use crate::clock::Tick;
 #[derive(Debug)]
 pub(super) enum Ring {}
 
-/// Ready messages in order: given-back ones keep their old places, which come before all others.
+/// Ready messages in order: given-back ones keep their old places.
 #[derive(Debug)]
 pub(super) struct Lane {
     fresh: List<Place>,
@@ -51,13 +51,23 @@ impl Lane {
     /// Takes the first message.
     #[inline]
     pub(super) fn pop(&mut self, entries: &mut Entries) -> Option<u32> {
-        if let Some((_, index)) = self.returned.pop_first() {
-            self.len -= 1;
-            return Some(index);
-        }
-        let index = self.fresh.pop_front(entries)?;
+        let index = if self.returned_first(entries) {
+            self.returned.pop_first()?.1
+        } else {
+            self.fresh.pop_front(entries)?
+        };
         self.len -= 1;
         Some(index)
+    }
+
+    /// A message that was given back comes before the fresh ones, unless it died among them.
+    #[inline]
+    fn returned_first(&self, entries: &Entries) -> bool {
+        let Some((returned, _)) = self.returned.first_key_value() else {
+            return false;
+        };
+        let fresh = self.fresh.front().map(|index| entries[index].sequence);
+        fresh.is_none_or(|fresh| *returned < fresh)
     }
 
     pub(super) fn remove_fresh(&mut self, entries: &mut Entries, index: u32) {
