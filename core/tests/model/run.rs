@@ -199,7 +199,7 @@ impl Run {
     fn hand(&self, which: usize) -> Option<usize> {
         let all = 0..self.hands.len();
         let live: Vec<usize> = all.filter(|h| self.model.is_live(*h)).collect();
-        let (sometimes, which) = (which % 4 == 0, which / 4);
+        let (sometimes, which) = (which.is_multiple_of(4), which / 4);
         match (live.len(), self.hands.len()) {
             (_, 0) => None,
             (0, all) => Some(which % all),

@@ -49,7 +49,11 @@ impl State {
 
     /// When the oldest message that is not dead was sent.
     fn oldest(&self) -> Option<Tick> {
-        let first = self.all.front().map(|first| self.entries[first].enqueued);
+        let mut first = self.all.front();
+        while let Some(young) = first.filter(|index| self.entries[*index].young) {
+            first = self.all.after(&self.entries, young);
+        }
+        let first = first.map(|first| self.entries[first].enqueued);
         let late = self.late.first().map(|(enqueued, _)| *enqueued);
         match (first, late) {
             (Some(first), Some(late)) => Some(first.min(late)),

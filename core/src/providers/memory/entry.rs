@@ -68,6 +68,8 @@ pub(super) struct Entry {
     /// While it is delayed, its session waits for it; and its place is its old one.
     pub(super) given_back: bool,
     pub(super) blocks: bool,
+    /// It stands before messages that were sent earlier.
+    pub(super) young: bool,
     /// The wheel's slot of its timer.
     pub(super) bucket: u16,
     pub(super) death: Option<Box<Death>>,
@@ -97,6 +99,7 @@ impl Entry {
             lapsed: false,
             given_back: false,
             blocks: false,
+            young: false,
             bucket: NO_BUCKET,
             death: None,
             all: Link::default(),

@@ -148,6 +148,7 @@ impl State {
         entry.death = None;
         entry.attempts = 0;
         entry.begun = false;
+        entry.enqueued = now;
         entry.first_delivered = Tick::NEVER;
         entry.expires = ttl.map_or(Tick::NEVER, |ttl| now + ttl);
         let (session, sequence) = (entry.session, entry.sequence);
@@ -157,9 +158,10 @@ impl State {
         }
         if session != NIL && self.sessions.parks() {
             self.insert_in_order(index, sequence);
+            self.entries[index].young = true;
+            self.late.insert((now, index));
             self.make_ready(index, Standing::Returned);
         } else {
-            self.entries[index].enqueued = now;
             self.append(index);
             self.make_ready(index, Standing::Fresh);
         }

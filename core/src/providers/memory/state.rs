@@ -80,7 +80,7 @@ pub(super) struct State {
     pub(super) lag: Duration,
     pub(super) entries: Entries,
     pub(super) all: List<All>,
-    /// Of `all`, those that took their place after younger ones: by the time of their sending.
+    /// Of `all`, those whose place is not that of their time: by the time of their sending.
     pub(super) late: BTreeSet<(Tick, u32)>,
     pub(super) lane: Lane,
     pub(super) sessions: Sessions,
