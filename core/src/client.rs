@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::capability::{Capabilities, Capability};
 use crate::clock::Clock;
-use crate::config::{ClientConfig, OnFailure, QueueOptions};
+use crate::config::{ClientConfig, OnFailure, QueueOptions, Settings};
 use crate::error::{Error, Result};
 use crate::provider::Provider;
 use crate::providers;
@@ -37,7 +37,7 @@ pub struct Client(Arc<ClientInner>);
 
 pub(crate) struct ClientInner {
     runtime: Runtime,
-    config: ClientConfig,
+    settings: Settings,
     provider: Arc<dyn Provider>,
     closed: AtomicBool,
     /// Ends what waits, once closed.
@@ -51,15 +51,15 @@ pub async fn connect(config: impl Into<ClientConfig>) -> Result<Client> {
 
 impl Client {
     pub(crate) async fn open(runtime: Runtime, config: ClientConfig) -> Result<Self> {
-        let config = config.layered()?;
-        let provider = providers::open(&runtime, &config).await?;
-        for capability in &config.require {
+        let settings = config.layered()?;
+        let provider = providers::open(&runtime, &settings).await?;
+        for capability in &settings.require {
             provider.capabilities().require(*capability)?;
         }
-        check_options(provider.capabilities(), &config.queue)?;
+        check_options(provider.capabilities(), &settings.queue)?;
         Ok(Self(Arc::new(ClientInner {
             runtime,
-            config,
+            settings,
             provider,
             closed: AtomicBool::new(false),
             closing: CancellationToken::new(),
@@ -77,7 +77,7 @@ impl Client {
         let named = |e: Error| e.with_operation("queue").with_queue(name);
         self.0.check_open().map_err(named)?;
         check_options(self.capabilities(), &options).map_err(named)?;
-        let options = options.or(&self.0.config.queue);
+        let options = options.or(&self.0.settings.queue);
         let definition = options.define().map_err(named)?;
         let provider = self.0.provider.queue(name, &options).map_err(named)?;
         let name: Arc<str> = name.into();

@@ -38,9 +38,10 @@ impl Runtime {
 
     /// A runtime whose locks, delays, waits and timers follow this clock.
     pub fn with_clock(config: RuntimeConfig, clock: Clock) -> Result<Self> {
+        let config = config.layered()?;
         let own = config.build()?;
         let handle = own.handle().clone();
-        Ok(Self::from_parts(Some(own), handle, clock))
+        Ok(Self::from_parts(Some(own), handle, clock, &config))
     }
 
     /// A runtime on the threads of the tokio runtime this is called in, with time enabled.
@@ -53,22 +54,29 @@ impl Runtime {
             )
             .with_source(e)
         })?;
-        Ok(Self::from_parts(None, handle, Clock::system()))
+        let config = RuntimeConfig::default().layered()?;
+        Ok(Self::from_parts(None, handle, Clock::system(), &config))
     }
 
     /// The runtime of those who need no other: built from the environment at its first use.
     pub fn shared() -> Result<Self> {
         static SHARED: OnceCell<Runtime> = OnceCell::new();
         SHARED
-            .get_or_try_init(|| Self::new(RuntimeConfig::from_env()?))
+            .get_or_try_init(|| Self::new(RuntimeConfig::default()))
             .cloned()
     }
 
-    fn from_parts(own: Option<tokio::runtime::Runtime>, handle: Handle, clock: Clock) -> Self {
+    fn from_parts(
+        own: Option<tokio::runtime::Runtime>,
+        handle: Handle,
+        clock: Clock,
+        config: &RuntimeConfig,
+    ) -> Self {
+        let body_bytes = config.body_pool_bytes.unwrap_or(BodyPool::DEFAULT_BYTES);
         Self(Arc::new(Inner {
             own,
             tasks: Tasks { handle, clock },
-            bodies: BodyPool::default(),
+            bodies: BodyPool::new(body_bytes),
             telemetry: Telemetry::new(),
             shared: Mutex::default(),
         }))

@@ -1,37 +1,19 @@
 //! Configuration: from code, URL, environment and defaults, in this precedence.
+//!
+//! Every source gives names and texts, and each configuration has one place that reads them
+//! ([`Options::set`](options::Options::set)): an option is spelled the same in JSON, in a URL and
+//! in the environment, and its errors are the same.
 
+mod client;
 pub(crate) mod duration;
+mod env;
+mod options;
+mod presets;
 mod queue;
 mod runtime;
+mod url;
 
+pub use client::ClientConfig;
+pub(crate) use client::Settings;
 pub use queue::*;
-pub use runtime::*;
-
-use crate::capability::Capability;
-
-/// What a client is asked to be. `ClientConfig::from("memory:")` is enough to start.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ClientConfig {
-    /// Which engine, and where.
-    pub url: String,
-    /// Options of every queue that says nothing else.
-    pub queue: QueueOptions,
-    /// Capabilities without which the client does not open.
-    pub require: Vec<Capability>,
-}
-
-impl From<&str> for ClientConfig {
-    fn from(url: &str) -> Self {
-        Self {
-            url: url.to_owned(),
-            ..Self::default()
-        }
-    }
-}
-
-impl ClientConfig {
-    /// This configuration over the URL's and the environment's.
-    pub(crate) fn layered(self) -> crate::Result<Self> {
-        Ok(self)
-    }
-}
+pub use runtime::RuntimeConfig;

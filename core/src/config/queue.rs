@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
+use super::duration;
+use super::options::{self, Options, number, put, word};
 use crate::error::{Error, Result};
 use crate::message::MAX_DURATION;
 use crate::resilience::Retry;
@@ -57,11 +59,16 @@ pub enum Create {
 
 /// What is asked of a queue. `None` takes the next layer's value: code, then URL, then
 /// environment, then default.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+///
+/// In JSON, in a URL and in the environment the options have the names of these fields, and
+/// durations are text with a unit, like `30s`. An unknown name is refused.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct QueueOptions {
     /// How long a delivery, or a session, is locked.
-    #[serde(with = "super::duration", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        serialize_with = "duration::serialize",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub lock: Option<Duration>,
     /// Deliveries a message may use before it is dead-lettered.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -70,19 +77,26 @@ pub struct QueueOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry: Option<Retry>,
     /// Time to live of messages that have none of their own.
-    #[serde(with = "super::duration", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        serialize_with = "duration::serialize",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub ttl: Option<Duration>,
     /// What becomes of an expired message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_expiry: Option<OnExpiry>,
     /// How long a dedup id is remembered.
-    #[serde(with = "super::duration", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        serialize_with = "duration::serialize",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub dedup_window: Option<Duration>,
     /// What a failed message does to its session.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_failure: Option<OnFailure>,
-    /// Messages the queue holds at most; dead letters are counted apart, by the same bound.
-    #[serde(alias = "max_queue_size", skip_serializing_if = "Option::is_none")]
+    /// Messages the queue holds at most; dead letters are counted apart, by the same bound. Also
+    /// read by the name `max_queue_size`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_messages: Option<u64>,
     /// Bytes the queue holds at most; dead letters are counted apart, by the same bound.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -98,7 +112,61 @@ pub struct QueueOptions {
     pub create: Option<Create>,
 }
 
+impl Options for QueueOptions {
+    fn names() -> impl Iterator<Item = &'static str> {
+        [
+            "lock",
+            "budget",
+            "retry",
+            "ttl",
+            "on_expiry",
+            "dedup_window",
+            "on_failure",
+            "max_messages",
+            "max_bytes",
+            "max_message_bytes",
+            "on_full",
+            "create",
+        ]
+        .into_iter()
+    }
+
+    fn set(&mut self, name: &str, text: &str) -> std::result::Result<bool, String> {
+        match name {
+            "lock" => put(&mut self.lock, duration::parse(text)),
+            "budget" => put(&mut self.budget, number(text)),
+            "retry" => {
+                let retry = text.parse().map_err(|e: Error| e.message().to_owned());
+                put(&mut self.retry, retry)
+            }
+            "ttl" => put(&mut self.ttl, duration::parse(text)),
+            "on_expiry" => put(&mut self.on_expiry, word(text)),
+            "dedup_window" => put(&mut self.dedup_window, duration::parse(text)),
+            "on_failure" => put(&mut self.on_failure, word(text)),
+            "max_messages" | "max_queue_size" => put(&mut self.max_messages, number(text)),
+            "max_bytes" => put(&mut self.max_bytes, number(text)),
+            "max_message_bytes" => put(&mut self.max_message_bytes, number(text)),
+            "on_full" => put(&mut self.on_full, word(text)),
+            "create" => put(&mut self.create, word(text)),
+            _ => Ok(false),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for QueueOptions {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> std::result::Result<Self, D::Error> {
+        options::deserialize(d)
+    }
+}
+
 impl QueueOptions {
+    /// The options of a JSON object. `InvalidConfig` names the option.
+    pub fn from_json(json: &str) -> Result<Self> {
+        let options = <Self as Options>::from_json(json)?;
+        options.check()?;
+        Ok(options)
+    }
+
     /// These options, with another layer's where these say nothing.
     pub fn or(self, other: &QueueOptions) -> Self {
         Self {
@@ -119,6 +187,8 @@ impl QueueOptions {
 
     /// The definition these options and the defaults make. `InvalidConfig` names the field.
     pub fn define(&self) -> Result<QueueDefinition> {
+        self.check()?;
+        let max_bytes = self.max_bytes.unwrap_or(DEFAULT_MAX_BYTES);
         let definition = QueueDefinition {
             lock: self.lock.unwrap_or(DEFAULT_LOCK),
             budget: self.budget.unwrap_or(DEFAULT_BUDGET),
@@ -128,13 +198,66 @@ impl QueueOptions {
             dedup_window: self.dedup_window.unwrap_or(DEFAULT_DEDUP_WINDOW),
             on_failure: self.on_failure.unwrap_or_default(),
             max_messages: self.max_messages.unwrap_or(DEFAULT_MAX_MESSAGES),
-            max_bytes: self.max_bytes.unwrap_or(DEFAULT_MAX_BYTES),
-            max_message_bytes: self.max_message_bytes.unwrap_or(DEFAULT_MAX_MESSAGE_BYTES),
+            max_bytes,
+            max_message_bytes: self
+                .max_message_bytes
+                .unwrap_or(DEFAULT_MAX_MESSAGE_BYTES.min(max_bytes)),
             on_full: self.on_full.unwrap_or_default(),
             create: self.create.unwrap_or_default(),
         };
-        definition.check()?;
+        if definition.max_message_bytes > definition.max_bytes {
+            return Err(Error::invalid_config(
+                "max_message_bytes",
+                "must not be more than max_bytes, or such a message never fits",
+            ));
+        }
         Ok(definition)
+    }
+
+    /// Checks each option that is given, by itself. `InvalidConfig` names it.
+    pub(crate) fn check(&self) -> Result<()> {
+        if let Some(lock) = self.lock {
+            check_lock("lock", lock)?;
+        }
+        if let Some(retry) = &self.retry {
+            retry.check()?;
+        }
+        let counts = [
+            ("budget", self.budget.map(u64::from), u64::from(u32::MAX)),
+            ("max_messages", self.max_messages, u64::from(u32::MAX / 2)),
+            ("max_bytes", self.max_bytes, u64::MAX),
+            ("max_message_bytes", self.max_message_bytes, u64::MAX),
+        ];
+        for (field, count, most) in counts {
+            if count == Some(0) {
+                return Err(Error::invalid_config(field, "must be at least 1"));
+            }
+            if count.is_some_and(|count| count > most) {
+                return Err(Error::invalid_config(
+                    field,
+                    format!("must be at most {most}"),
+                ));
+            }
+        }
+        if self
+            .ttl
+            .is_some_and(|ttl| ttl.is_zero() || ttl > MAX_DURATION)
+        {
+            return Err(Error::invalid_config(
+                "ttl",
+                "must be more than zero and at most 100 years",
+            ));
+        }
+        if self
+            .dedup_window
+            .is_some_and(|window| window > MAX_DURATION)
+        {
+            return Err(Error::invalid_config(
+                "dedup_window",
+                "must be at most 100 years",
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -167,52 +290,6 @@ pub struct QueueDefinition {
     pub max_message_bytes: u64,
     pub on_full: OnFull,
     pub create: Create,
-}
-
-impl QueueDefinition {
-    fn check(&self) -> Result<()> {
-        check_lock("lock", self.lock)?;
-        self.retry.check()?;
-        let positive = [
-            ("budget", u64::from(self.budget)),
-            ("max_messages", self.max_messages),
-            ("max_bytes", self.max_bytes),
-            ("max_message_bytes", self.max_message_bytes),
-        ];
-        for (field, value) in positive {
-            if value == 0 {
-                return Err(Error::invalid_config(field, "must be at least 1"));
-            }
-        }
-        if self.max_messages > u64::from(u32::MAX / 2) {
-            return Err(Error::invalid_config(
-                "max_messages",
-                format!("must be at most {}", u32::MAX / 2),
-            ));
-        }
-        if self.max_message_bytes > self.max_bytes {
-            return Err(Error::invalid_config(
-                "max_message_bytes",
-                "must not be more than max_bytes, or such a message never fits",
-            ));
-        }
-        if self
-            .ttl
-            .is_some_and(|ttl| ttl.is_zero() || ttl > MAX_DURATION)
-        {
-            return Err(Error::invalid_config(
-                "ttl",
-                "must be more than zero and at most 100 years",
-            ));
-        }
-        if self.dedup_window > MAX_DURATION {
-            return Err(Error::invalid_config(
-                "dedup_window",
-                "must be at most 100 years",
-            ));
-        }
-        Ok(())
-    }
 }
 
 /// Locks are 1 ms to 12 hours: what every provider can keep.

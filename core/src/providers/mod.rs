@@ -5,25 +5,37 @@ mod memory;
 
 use std::sync::Arc;
 
-use crate::config::ClientConfig;
+use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::provider::Provider;
 use crate::runtime::Runtime;
 
 /// Opens the provider of the URL's scheme.
-pub(crate) async fn open(runtime: &Runtime, config: &ClientConfig) -> Result<Arc<dyn Provider>> {
-    let (scheme, _) = config.url.split_once(':').unwrap_or((&config.url, ""));
+pub(crate) async fn open(runtime: &Runtime, settings: &Settings) -> Result<Arc<dyn Provider>> {
+    match settings.endpoint.url.scheme() {
+        #[cfg(feature = "memory")]
+        "memory" => memory::open(runtime, settings),
+        scheme => Err(not_built_in(scheme)),
+    }
+}
+
+/// The options of a URL that only the provider of this scheme knows.
+pub(crate) fn url_options(scheme: &str) -> Result<&'static [&'static str]> {
     match scheme {
         #[cfg(feature = "memory")]
-        "memory" => memory::open(runtime, config),
-        _ => Err(Error::invalid_config(
-            "url",
-            format!(
-                "no provider for the scheme {scheme:?} is built in; there are: {}",
-                SCHEMES.join(", ")
-            ),
-        )),
+        "memory" => Ok(&[]),
+        scheme => Err(not_built_in(scheme)),
     }
+}
+
+fn not_built_in(scheme: &str) -> Error {
+    Error::invalid_config(
+        "url",
+        format!(
+            "no provider for the scheme {scheme:?} is built in; there are: {}",
+            SCHEMES.join(", ")
+        ),
+    )
 }
 
 /// The schemes that are built in.

@@ -1,24 +1,44 @@
 //! Retry policies: how long a nacked message stays away.
 
+use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use humantime::format_duration;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::config::duration;
 use crate::error::{Error, Result};
+use crate::message::MAX_DURATION;
 
 /// How long a message stays away after its n-th failed attempt.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
+///
+/// As text, in a URL, in JSON and in the environment:
+///
+/// | text | meaning |
+/// |---|---|
+/// | `exponential:100ms,2,30s,jitter` | `initial`, `multiplier`, `cap`; the last word only with jitter |
+/// | `exponential` | the default, which is the one above |
+/// | `linear:1s,500ms,30s` | `initial`, `step`, `cap` |
+/// | `fixed:1s` | `delay` |
+/// | `none` | |
+///
+/// ```
+/// # use queue_runtime_core::Retry;
+/// # use std::time::Duration;
+/// let retry: Retry = "fixed:1s".parse()?;
+/// assert_eq!(retry, Retry::Fixed { delay: Duration::from_secs(1) });
+/// # Ok::<(), queue_runtime_core::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
 pub enum Retry {
     /// `initial * multiplier^(n-1)`, at most `cap`; with jitter, a random part of it.
     Exponential {
         /// The wait after the first failure.
-        #[serde(with = "crate::config::duration::plain")]
         initial: Duration,
         /// What each further wait is multiplied by; at least 1.
         multiplier: f64,
         /// The longest wait.
-        #[serde(with = "crate::config::duration::plain")]
         cap: Duration,
         /// Full jitter: anything from zero to the wait, so that failures do not return together.
         jitter: bool,
@@ -26,19 +46,15 @@ pub enum Retry {
     /// `initial + (n-1) * step`, at most `cap`.
     Linear {
         /// The wait after the first failure.
-        #[serde(with = "crate::config::duration::plain")]
         initial: Duration,
         /// What each further wait is longer by.
-        #[serde(with = "crate::config::duration::plain")]
         step: Duration,
         /// The longest wait.
-        #[serde(with = "crate::config::duration::plain")]
         cap: Duration,
     },
     /// The same wait each time.
     Fixed {
         /// The wait.
-        #[serde(with = "crate::config::duration::plain")]
         delay: Duration,
     },
     /// No wait: the message is back at once.
@@ -85,17 +101,114 @@ impl Retry {
     }
 
     pub(crate) fn check(&self) -> Result<()> {
-        match self {
-            Self::Exponential { multiplier, .. }
-                if !(multiplier.is_finite() && *multiplier >= 1.0) =>
-            {
-                Err(Error::invalid_config(
-                    "retry.multiplier",
-                    "must be a number of at least 1",
-                ))
+        let longest = match *self {
+            Self::Exponential {
+                initial,
+                multiplier,
+                cap,
+                ..
+            } => {
+                if !(multiplier.is_finite() && multiplier >= 1.0) {
+                    let what = "the multiplier must be a number of at least 1";
+                    return Err(Error::invalid_config("retry", what));
+                }
+                initial.max(cap)
             }
-            _ => Ok(()),
+            Self::Linear { initial, step, cap } => initial.max(step).max(cap),
+            Self::Fixed { delay } => delay,
+            Self::None => Duration::ZERO,
+        };
+        if longest > MAX_DURATION {
+            let what = "every duration must be at most 100 years";
+            return Err(Error::invalid_config("retry", what));
         }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Retry {
+    /// The text it is read from.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Exponential {
+                initial,
+                multiplier,
+                cap,
+                jitter,
+            } => {
+                let (initial, cap) = (format_duration(initial), format_duration(cap));
+                let jitter = if jitter { ",jitter" } else { "" };
+                write!(f, "exponential:{initial},{multiplier},{cap}{jitter}")
+            }
+            Self::Linear { initial, step, cap } => {
+                let [initial, step, cap] = [initial, step, cap].map(format_duration);
+                write!(f, "linear:{initial},{step},{cap}")
+            }
+            Self::Fixed { delay } => write!(f, "fixed:{}", format_duration(delay)),
+            Self::None => f.write_str("none"),
+        }
+    }
+}
+
+impl FromStr for Retry {
+    type Err = Error;
+
+    /// Reads what [`Display`](fmt::Display) writes. `InvalidConfig` says what is wrong.
+    fn from_str(text: &str) -> Result<Self> {
+        let retry = read(text).map_err(|what| Error::invalid_config("retry", what))?;
+        retry.check()?;
+        Ok(retry)
+    }
+}
+
+fn read(text: &str) -> std::result::Result<Retry, String> {
+    let (policy, rest) = text.split_once(':').unwrap_or((text, ""));
+    let parts: Vec<&str> = match rest {
+        "" => Vec::new(),
+        rest => rest.split(',').map(str::trim).collect(),
+    };
+    let time = duration::parse;
+    Ok(match (policy.trim(), parts.as_slice()) {
+        ("none", []) => Retry::None,
+        ("fixed", [delay]) => Retry::Fixed {
+            delay: time(delay)?,
+        },
+        ("linear", [initial, step, cap]) => Retry::Linear {
+            initial: time(initial)?,
+            step: time(step)?,
+            cap: time(cap)?,
+        },
+        ("exponential", []) => Retry::default(),
+        ("exponential", [initial, multiplier, cap, jitter @ ..])
+            if matches!(jitter, [] | ["jitter"]) =>
+        {
+            Retry::Exponential {
+                initial: time(initial)?,
+                multiplier: multiplier
+                    .parse()
+                    .map_err(|_| format!("the multiplier {multiplier:?} is not a number"))?,
+                cap: time(cap)?,
+                jitter: !jitter.is_empty(),
+            }
+        }
+        _ => {
+            return Err(format!(
+                "{text:?} is not a retry policy like \"exponential:100ms,2,30s,jitter\", \
+                 \"linear:1s,500ms,30s\", \"fixed:1s\" or \"none\""
+            ));
+        }
+    })
+}
+
+impl Serialize for Retry {
+    fn serialize<S: Serializer>(&self, s: S) -> std::result::Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Retry {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> std::result::Result<Self, D::Error> {
+        String::deserialize(d)?.parse().map_err(de::Error::custom)
     }
 }
 
@@ -138,5 +251,70 @@ mod tests {
         assert_eq!(linear.delay(u32::MAX), MS(18));
         assert_eq!(Retry::Fixed { delay: MS(7) }.delay(9), MS(7));
         assert_eq!(Retry::None.delay(9), Duration::ZERO);
+    }
+
+    #[test]
+    fn text_says_the_same_both_ways() {
+        let policies = [
+            ("exponential:100ms,2,30s,jitter", Retry::default()),
+            (
+                "exponential:1m 30s,1.5,1h",
+                Retry::Exponential {
+                    initial: MS(90_000),
+                    multiplier: 1.5,
+                    cap: MS(3_600_000),
+                    jitter: false,
+                },
+            ),
+            (
+                "linear:1s,500ms,30s",
+                Retry::Linear {
+                    initial: MS(1000),
+                    step: MS(500),
+                    cap: MS(30_000),
+                },
+            ),
+            ("fixed:7ms", Retry::Fixed { delay: MS(7) }),
+            ("none", Retry::None),
+        ];
+        for (text, policy) in policies {
+            assert_eq!(policy.to_string(), text);
+            assert_eq!(text.parse::<Retry>().unwrap(), policy);
+            let json = serde_json::to_string(&policy).unwrap();
+            assert_eq!(json, format!("{text:?}"));
+            assert_eq!(serde_json::from_str::<Retry>(&json).unwrap(), policy);
+        }
+        assert_eq!("exponential".parse::<Retry>().unwrap(), Retry::default());
+    }
+
+    #[test]
+    fn what_is_not_a_policy_is_refused() {
+        let texts = [
+            "",
+            "never",
+            "none:1s",
+            "fixed",
+            "fixed:",
+            "fixed:1",
+            "fixed:-1s",
+            "fixed:1s,2s",
+            "fixed:101y",
+            "fixed:99999999999999999999s",
+            "linear:1s,1s",
+            "linear:1s,101y,1s",
+            "exponential:1s",
+            "exponential:1s,2,30s,no",
+            "exponential:1s,2,30s,jitter,jitter",
+            "exponential:1s,0.5,30s",
+            "exponential:1s,NaN,30s",
+            "exponential:1s,inf,30s",
+            "exponential:1s,-2,30s",
+            "exponential:1s,two,30s",
+            "exponential:1s,2,101y",
+        ];
+        for text in texts {
+            let error = text.parse::<Retry>().unwrap_err();
+            assert_eq!(error.field(), Some("retry"), "{text:?}");
+        }
     }
 }

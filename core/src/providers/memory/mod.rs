@@ -22,7 +22,7 @@ use bytes::Bytes;
 use self::queue::SharedQueue;
 use self::state::Sent;
 use crate::capability::{Capabilities, Capability, Limits, Support};
-use crate::config::{ClientConfig, Create, QueueDefinition, QueueOptions};
+use crate::config::{Create, QueueDefinition, QueueOptions, Settings};
 use crate::dead_letter::{DeadLetter, DeadLetterFilter, RedriveReport};
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::{Message, SendResult};
@@ -49,12 +49,21 @@ struct Memory {
     capabilities: Capabilities,
 }
 
-pub(super) fn open(runtime: &Runtime, config: &ClientConfig) -> Result<Arc<dyn Provider>> {
-    let name = config.url.split_once(':').map_or("", |(_, name)| name);
-    let store = if name.is_empty() {
-        Arc::default()
-    } else {
-        runtime.share(&config.url, Store::default)
+pub(super) fn open(runtime: &Runtime, settings: &Settings) -> Result<Arc<dyn Provider>> {
+    let endpoint = &settings.endpoint;
+    if endpoint.url.has_authority() {
+        return Err(Error::invalid_config(
+            "url",
+            "memory: has no host; write memory:name to share queues under a name",
+        ));
+    }
+    let store = match endpoint.path.as_str() {
+        "" => Arc::default(),
+        name => {
+            let invalid = |e: Error| Error::invalid_config("url", e.message().to_owned());
+            check_name(name).map_err(invalid)?;
+            runtime.share(&format!("memory:{name}"), Store::default)
+        }
     };
     Ok(Arc::new(Memory {
         store,
