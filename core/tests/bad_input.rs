@@ -765,10 +765,7 @@ mod arguments {
     fn what_a_provider_cannot_do_is_named() {
         let kit = Kit::new();
         for capability in Capability::ALL {
-            let config = ClientConfig {
-                require: vec![capability],
-                ..ClientConfig::from("memory:")
-            };
+            let config = ClientConfig::new("memory:").require([capability]);
             let opened = now(kit.client.runtime().connect(config));
             if kit.client.capabilities().has(capability) {
                 opened.unwrap();

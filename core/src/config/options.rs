@@ -167,7 +167,8 @@ impl<'de> Deserialize<'de> for Document {
             }
         }
 
-        d.deserialize_map(Entries)
+        // Not `deserialize_map`: for a text, serde_json would quote it without asking the visitor.
+        d.deserialize_any(Entries)
     }
 }
 

@@ -475,7 +475,10 @@ pub(super) struct Span(pub Duration);
 
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        duration::plain::deserialize(d).map(Span)
+        let text = String::deserialize(d)?;
+        duration::parse(&text)
+            .map(Span)
+            .map_err(serde::de::Error::custom)
     }
 }
 

@@ -164,7 +164,9 @@ impl<'a> World<'a> {
             url.push_str(options);
         }
         let mut config = ClientConfig::from(&*url);
-        config.require = connect.require.clone();
+        if !connect.require.is_empty() {
+            config = config.require(connect.require.iter().copied());
+        }
         let client = self.store.runtime().connect(config).await?;
         self.clients.insert(connect.client.clone(), client);
         self.queues
