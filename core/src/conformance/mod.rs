@@ -68,3 +68,119 @@ pub fn run_all(target: &Target) -> Result<Report, String> {
     }
     Ok(report)
 }
+
+#[cfg(all(test, feature = "memory", not(feature = "shuttle")))]
+mod tests {
+    use super::*;
+    use crate::{Clock, Runtime, RuntimeConfig};
+
+    fn outcome(steps: &str) -> Outcome {
+        let target = Target::new("memory", || {
+            let runtime = Runtime::with_clock(RuntimeConfig::default(), Clock::new_virtual())?;
+            Ok(Store::new(runtime, "memory:conformance"))
+        });
+        let options = "{ lock = '30s', retry = 'none' }";
+        let text = format!(
+            "[[scenario]]\nname = 'n'\nabout = 'a'\noptions = {options}\nsteps = [{steps}]\n"
+        );
+        let scenarios = scenario::parse("theme", &text).unwrap();
+        run(&target, &scenarios[0])
+    }
+
+    /// A check that cannot fail checks nothing: each of these promises is not kept.
+    #[test]
+    fn what_is_not_so_is_found_out() {
+        const SENT: &str = "{ send = 'a', headers = { h = 'v' } }, { receive = 1, count = 1 }";
+        for (steps, why) in [
+            ("{ send = 'a' }, { receive = 1, expect = [] }", "got 1"),
+            ("{ receive = 1, expect = ['a'] }", "got 0"),
+            ("{ receive = 1, count = 1 }", "deliveries is 0"),
+            ("{ send = 'a' }, { receive = 1, expect = ['b'] }", "body is"),
+            (
+                "{ send = 'a' }, { receive = 1, expect = [{ body = 'a', attempt = 2 }] }",
+                "attempt is",
+            ),
+            (
+                "{ send = 'a' }, { receive = 1, expect = [{ body = 'a', headers = { h = '' } }] }",
+                "header",
+            ),
+            (
+                "{ send = 'a' }, { receive = 1, expect = [{ body = 'a', locked_until = '1s' }] }",
+                "locked_until is",
+            ),
+            (
+                "{ send_many = ['a', 'b'] }, { receive = 2, expect = ['b', 'a'] }",
+                "message 1",
+            ),
+            (
+                "{ send_many = ['a', 'b'] }, { receive = 2, any_order = true, expect = ['b', 'b'] }",
+                "not among",
+            ),
+            ("{ send = 'a', duplicate_of = 'a' }", "duplicate is false"),
+            ("{ send = 'a', error = 'full' }", "succeeded"),
+            ("{ send = 'a', queue = '' }", "failed: InvalidArgument"),
+            (
+                "{ send = 'a', queue = '', error = 'invalid_config' }",
+                "the error is InvalidArgument",
+            ),
+            (
+                "{ send = 'a', queue = '', error = { kind = 'invalid_argument', field = 'x' } }",
+                "its field is",
+            ),
+            (
+                &format!("{SENT}, {{ advance = '30s' }}, {{ ack = 'a' }}"),
+                "failed: LockLost",
+            ),
+            (
+                &format!("{SENT}, {{ ack = 'a' }}, {{ ack = 'a', error = 'lock_lost' }}"),
+                "the error is InvalidReceipt",
+            ),
+            (
+                &format!("{SENT}, {{ settle_many = [{{ ack = 'a', error = 'lock_lost' }}] }}"),
+                "entry 1: succeeded",
+            ),
+            (
+                &format!("{SENT}, {{ extend = 'a', lock = '1m', locked_until = '61s' }}"),
+                "end of the lock",
+            ),
+            (
+                "{ receive = 1, wait = '1s', start = 'r' }, { send = 'a' }, { pending = 'r' }, { cancel = 'r' }",
+                "it has ended",
+            ),
+            (
+                "{ receive = 1, wait = '1s', start = 'r' }, { send = 'a' }, { join = 'r', expect = [] }",
+                "got 1",
+            ),
+            ("{ accept_next = '0s', expect = ['s'] }", "the session is"),
+            (
+                "{ accept = 's' }, { state = 's', expect = ['x'] }",
+                "the state is",
+            ),
+            ("{ send = 'a' }, { peek = 1, expect = [] }", "got 1"),
+            ("{ dead_letters = 1, expect = ['a'] }", "got 0"),
+            (
+                "{ redrive = true, expect = { matched = 1, redriven = 1 } }",
+                "the report is",
+            ),
+            ("{ purge = true, expect = 1 }", "the count is"),
+            ("{ statistics = { depth = 1 } }", "depth is 0"),
+            ("{ ack = 'a' }", "no delivery"),
+            (
+                "{ connect = 'b', url = 'nowhere:' }",
+                "failed: InvalidConfig",
+            ),
+        ] {
+            match outcome(steps) {
+                Outcome::Fail(reason) if reason.contains(why) => {}
+                other => panic!("{steps}: {other:?}, expected a failure with {why:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_lost_lock_is_an_invalid_receipt() {
+        let steps = "{ send = 'a' }, { receive = 1, expect = ['a'] }, { advance = '30s' }, \
+                     { ack = 'a', error = 'invalid_receipt' }";
+        assert_eq!(outcome(steps), Outcome::Pass);
+    }
+}

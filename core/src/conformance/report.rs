@@ -159,3 +159,74 @@ impl fmt::Display for Report {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(provider: &str, outcomes: &[(&str, Outcome)]) -> Report {
+        let mut report = Report::default();
+        for (name, outcome) in outcomes {
+            let scenario = Scenario {
+                name: (*name).to_owned(),
+                theme: "theme",
+                about: String::new(),
+                needs: Vec::new(),
+                lacks: Vec::new(),
+                tags: Vec::new(),
+                options: Default::default(),
+                steps: Vec::new(),
+            };
+            report.add(provider, &scenario, outcome);
+        }
+        report
+    }
+
+    #[test]
+    fn rows_of_others_stay_and_own_ones_are_replaced() {
+        let folder = std::env::temp_dir().join(format!("conformance-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("conformance.json");
+        let python = r#"[{"provider": "memory", "language": "python", "scenario": "x", "result": "skip", "kind": "server", "reason": "r"}]"#;
+        std::fs::write(&path, python).unwrap();
+        let old = report("memory", &[("x", Outcome::Pass), ("y", Outcome::Pass)]);
+        old.merge_into(&path).unwrap();
+        report("file", &[("x", Outcome::Pass)])
+            .merge_into(&path)
+            .unwrap();
+        let skip = Outcome::Skip(Kind::Capability, "delay is unsupported".to_owned());
+        report("memory", &[("x", skip)]).merge_into(&path).unwrap();
+
+        let rows: Vec<Row> = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        let short = |row: &Row| format!("{} {} {}", row.provider, row.language, row.result);
+        let shown: Vec<String> = rows.iter().map(short).collect();
+        assert_eq!(
+            shown,
+            ["memory python skip", "file rust pass", "memory rust skip"]
+        );
+        assert_eq!(rows[2].kind, Some(Kind::Capability));
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn the_table_counts_and_gives_reasons() {
+        let skip = Outcome::Skip(Kind::Server, "it rounds".to_owned());
+        let report = report(
+            "memory",
+            &[
+                ("x", Outcome::Pass),
+                ("y", Outcome::Fail("no".to_owned())),
+                ("z", skip),
+            ],
+        );
+        let table = report.to_string();
+        let line = table.lines().find(|line| line.contains(" all ")).unwrap();
+        let counts: Vec<&str> = line.split_whitespace().skip(2).collect();
+        assert_eq!(counts, ["1", "1", "1"]);
+        assert!(table.contains("memory fail y: no"), "{table}");
+        assert!(
+            table.contains("memory skip (server) z: it rounds"),
+            "{table}"
+        );
+    }
+}

@@ -109,7 +109,7 @@ pub fn scenarios() -> Result<Vec<Scenario>, String> {
 }
 
 /// The scenarios of one file.
-fn parse(theme: &'static str, text: &str) -> Result<Vec<Scenario>, String> {
+pub(super) fn parse(theme: &'static str, text: &str) -> Result<Vec<Scenario>, String> {
     let file: File = toml::from_str(text).map_err(|e| e.to_string())?;
     let scenario = |written: Written| {
         let name = written.name.clone();
