@@ -10,9 +10,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use common::{HOUR, Kit, Waiting, bodies, body, look, ms, now, take};
+use common::{HOUR, Kit, STUCK, Waiting, bodies, body, look, ms, now, take};
 use queue_runtime_core::{
     Capability, ClientConfig, DeadLetterFilter, Delivery, Error, ErrorKind, Message, OnFull, Queue,
     QueueOptions, Receipt, ReceiveOptions, RedriveOptions, Result, Runtime, RuntimeConfig, Session,
@@ -1014,10 +1014,12 @@ mod threads {
         }
         let waker = Waker::from(Arc::new(Unpark(thread::current())));
         let mut future = pin!(future);
+        let began = Instant::now();
         loop {
+            assert!(began.elapsed() < STUCK, "nobody was woken");
             match future.as_mut().poll(&mut Context::from_waker(&waker)) {
                 Poll::Ready(output) => return output,
-                Poll::Pending => thread::park_timeout(common::STUCK),
+                Poll::Pending => thread::park_timeout(STUCK),
             }
         }
     }
