@@ -95,7 +95,7 @@ impl ClientConfig {
         self.over(Environment::of_process()?)
     }
 
-    fn over(self, environment: Environment) -> Result<Settings> {
+    pub(super) fn over(self, environment: Environment) -> Result<Settings> {
         let (endpoint, of_url) = if self.url.is_empty() {
             let url = environment.url.ok_or_else(|| {
                 let what = "give one, like \"memory:\", or set QUEUE_RUNTIME_URL";

@@ -17,3 +17,18 @@ pub use client::ClientConfig;
 pub(crate) use client::Settings;
 pub use queue::*;
 pub use runtime::RuntimeConfig;
+
+#[cfg(test)]
+mod tests {
+    use super::env::Environment;
+    use super::options::Options;
+
+    #[test]
+    fn every_option_is_in_the_documentation() {
+        let page = include_str!("../../../docs/configuration.md");
+        for name in Environment::names() {
+            let row = format!("\n| `{name}` |");
+            assert!(page.contains(&row), "{name} has no row");
+        }
+    }
+}

@@ -58,6 +58,7 @@ impl ClientConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::env::Environment;
 
     #[test]
     fn presets_are_valid() {
@@ -74,7 +75,7 @@ mod tests {
             ClientConfig::high_throughput_memory(),
             ClientConfig::testing_memory(),
         ] {
-            preset.layered().unwrap();
+            preset.over(Environment::default()).unwrap();
         }
     }
 }
