@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 /// Smaller bodies cost an allocator less than the pool, and share their pages with others.
-const SMALLEST: usize = 256;
+const SMALLEST: usize = 512;
 /// Larger bodies cost so much to fill that their memory's price does not show.
 const LARGEST: usize = 64 * 1024;
 /// One class of buffers for each power of two.
