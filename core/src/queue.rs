@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::Instrument;
+
 use crate::capability::Capability;
 use crate::client::ClientInner;
 use crate::clock::{Tick, Timestamp};
@@ -218,7 +220,7 @@ pub struct Statistics {
     pub dead: u64,
     /// Bytes of all but the dead letters.
     pub bytes: u64,
-    /// Sessions that have messages, a holder or a state.
+    /// Sessions that have messages, dead letters, a holder or a state.
     pub sessions: u64,
     /// Age of the oldest message that is not a dead letter.
     pub oldest_age: Option<Duration>,
@@ -728,17 +730,22 @@ impl Queue {
         done: impl FnOnce(&Queue, T) -> U + Send + 'static,
     ) -> Reply<U> {
         match reply.try_now() {
-            Ok(Ok(answer)) => Reply::now(Ok(done(self, answer))),
+            Ok(Ok(answer)) => {
+                tracing::trace!(operation, queue = self.name(), "answered at once");
+                Reply::now(Ok(done(self, answer)))
+            }
             Ok(Err(error)) => Reply::error(self.fail(operation, error)),
             Err(pending) => {
                 let queue = self.clone();
-                Reply::later(async move {
+                let span = tracing::debug_span!("verb", operation, queue = self.name());
+                let ending = async move {
                     let answer = queue.0.client.unless_closed(pending).await;
                     match answer {
                         Ok(answer) => Ok(done(&queue, answer)),
                         Err(error) => Err(queue.fail(operation, error)),
                     }
-                })
+                };
+                Reply::later(ending.instrument(span))
             }
         }
     }
@@ -751,7 +758,9 @@ impl Queue {
     #[cold]
     fn fail(&self, operation: &'static str, error: Error) -> Error {
         self.0.metrics.failed(error.kind());
-        error.with_operation(operation).with_queue(&self.0.name)
+        let error = error.with_operation(operation).with_queue(&self.0.name);
+        tracing::debug!(kind = error.kind().name(), %error, "a verb failed");
+        error
     }
 
     #[inline]

@@ -131,7 +131,8 @@ impl State {
 
     // --- time ---------------------------------------------------------------------------------
 
-    /// Does what was due until now: ends of delays, locks and lives, in the order of their time.
+    /// Does what was due until now: ends of session locks, then of delays, locks and lives, each in
+    /// the order of their time.
     #[inline]
     pub(super) fn advance(&mut self, now: Tick) {
         if !self.wheel.is_at(now) {
