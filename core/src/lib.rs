@@ -55,7 +55,7 @@ pub use reply::Reply;
 pub use resilience::Retry;
 pub use runtime::Runtime;
 pub use sessions::Session;
-pub use settlement::{Receipt, Settlement, Verb};
+pub use settlement::{Guard, Receipt, Settlement, Verb};
 
 /// Runs the README's code.
 #[cfg(doctest)]

@@ -369,25 +369,24 @@ impl Decoded {
 pub struct SendResult {
     /// The id of the stored message; of the first one, if this was a duplicate.
     pub id: MessageId,
-    /// Whether a message with the same dedup id was stored within the window before this one.
-    pub duplicate: bool,
+    // A whole word: copying a value with gaps in it stalls on what was just written.
+    duplicate: u64,
 }
 
 impl SendResult {
     /// The outcome of a message that was stored under this id.
     pub fn stored(id: MessageId) -> Self {
-        Self {
-            id,
-            duplicate: false,
-        }
+        Self { id, duplicate: 0 }
     }
 
     /// The outcome of a message that was not stored, because the one of this id was before it.
     pub fn duplicate_of(id: MessageId) -> Self {
-        Self {
-            id,
-            duplicate: true,
-        }
+        Self { id, duplicate: 1 }
+    }
+
+    /// Whether a message with the same dedup id was stored within the window before this one.
+    pub fn is_duplicate(&self) -> bool {
+        self.duplicate != 0
     }
 }
 

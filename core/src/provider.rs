@@ -22,6 +22,7 @@ use crate::settlement::{Receipt, Settlement};
 
 /// A moment as a provider knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
 pub enum Moment {
     /// On the runtime's clock.
     Tick(Tick),

@@ -497,7 +497,7 @@ impl Queue {
 
     fn sent(&self, results: &mut [Result<SendResult>]) {
         self.place_all("send", results);
-        let stored = |result: &&Result<SendResult>| matches!(result, Ok(r) if !r.duplicate);
+        let stored = |result: &&Result<SendResult>| matches!(result, Ok(r) if !r.is_duplicate());
         self.0.metrics.sent(results.iter().filter(stored).count());
     }
 
@@ -510,7 +510,7 @@ impl Queue {
         }
         let reply = self.0.provider.send_one(message);
         self.finish("send", reply, |queue, result: SendResult| {
-            queue.0.metrics.sent(usize::from(!result.duplicate));
+            queue.0.metrics.sent(usize::from(!result.is_duplicate()));
             result
         })
     }

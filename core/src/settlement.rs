@@ -7,9 +7,21 @@ use crate::clock::Tick;
 use crate::error::{Error, Result};
 use crate::message::MAX_DURATION;
 
+/// Whose lock a delivery is under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Guard {
+    /// Its own.
+    Delivery,
+    /// That of the session it was received from.
+    Session,
+}
+
 /// The proof of a delivery: settles it once. Made by the provider, opaque to everybody else.
+// Whole words, here and below: copying a value with gaps in it stalls on what was just written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[repr(u64)]
 pub enum Receipt {
     /// Of the built-in engines: a place and the number of the delivery, which fences it.
     Slot {
@@ -17,12 +29,12 @@ pub enum Receipt {
         queue: u64,
         /// The place of the message.
         slot: u32,
+        /// Whose lock it is under.
+        guard: Guard,
         /// The number of the delivery.
         token: u64,
         /// When its lock ends, unless extended.
         until: Tick,
-        /// Whether the session's lock guards it.
-        session: bool,
     },
     /// Of a provider with handles of its own.
     Text(Arc<str>),
@@ -30,6 +42,7 @@ pub enum Receipt {
 
 /// How a delivery ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[repr(u64)]
 pub enum Verb {
     /// Done; gone for good.
     Ack,

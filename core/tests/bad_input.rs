@@ -352,7 +352,7 @@ mod receipts {
             slot,
             token,
             until,
-            session,
+            guard,
         } = *a.receipt()
         else {
             panic!("the built-in engines give receipts of their own");
@@ -362,7 +362,7 @@ mod receipts {
             slot,
             token,
             until,
-            session,
+            guard,
         };
         let made_up = [
             Receipt::Text("a handle of some broker".into()),

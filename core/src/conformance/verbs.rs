@@ -323,7 +323,7 @@ impl World<'_> {
         check_value(
             "duplicate",
             Some(entry.duplicate_of.is_some()),
-            sent.duplicate,
+            sent.is_duplicate(),
         )?;
         if let Some(first) = &entry.duplicate_of {
             let first = self.context().id_of(first)?;

@@ -121,7 +121,7 @@ impl Run {
         prop_assert_eq!(results.len(), batch.len());
         for ((send, result), (number, duplicate)) in batch.iter().zip(results).zip(expected) {
             let result = result?;
-            prop_assert_eq!(result.duplicate, duplicate, "message {}", number);
+            prop_assert_eq!(result.is_duplicate(), duplicate, "message {}", number);
             if duplicate {
                 prop_assert_eq!(Some(&result.id), self.ids.get(&number));
                 continue;

@@ -12,7 +12,7 @@ use crate::config::OnFailure;
 use crate::dead_letter::reason;
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{Moment, ReceiveRequest, Received};
-use crate::settlement::{Receipt, Settlement, Verb};
+use crate::settlement::{Guard, Receipt, Settlement, Verb};
 
 impl State {
     /// Hands over what is ready, in order.
@@ -133,7 +133,11 @@ impl State {
                 slot: index,
                 token: entry.token,
                 until: locked_until,
-                session: held_until.is_some(),
+                guard: if held_until.is_some() {
+                    Guard::Session
+                } else {
+                    Guard::Delivery
+                },
             },
             attempt: entry.attempts + u32::from(!begin),
             sequence: entry.sequence,
@@ -150,7 +154,7 @@ impl State {
             slot,
             token,
             until,
-            session,
+            guard,
         } = *receipt
         else {
             return Err(foreign());
@@ -159,10 +163,10 @@ impl State {
             return Err(foreign());
         }
         match self.entries.get(slot) {
-            Some(entry) if entry.token != token => Err(over(until <= now, session)),
-            Some(entry) if entry.standing != Standing::InFlight => Err(over(entry.lapsed, session)),
+            Some(entry) if entry.token != token => Err(over(until <= now, guard)),
+            Some(entry) if entry.standing != Standing::InFlight => Err(over(entry.lapsed, guard)),
             Some(_) => Ok(slot),
-            None => Err(over(until <= now, session)),
+            None => Err(over(until <= now, guard)),
         }
     }
 
@@ -251,17 +255,17 @@ pub(super) fn foreign() -> Error {
 
 /// A delivery that is over: by its lock's end, or by a settlement.
 #[cold]
-fn over(lapsed: bool, session: bool) -> Error {
-    match (lapsed, session) {
+fn over(lapsed: bool, guard: Guard) -> Error {
+    match (lapsed, guard) {
         (false, _) => Error::new(
             ErrorKind::InvalidReceipt,
             "the delivery was settled before; a receipt works once",
         ),
-        (true, true) => Error::new(
+        (true, Guard::Session) => Error::new(
             ErrorKind::SessionLockLost,
             "the session's lock ended before; its messages went back",
         ),
-        (true, false) => Error::new(
+        (true, Guard::Delivery) => Error::new(
             ErrorKind::LockLost,
             "the lock ended before; the message went back",
         ),

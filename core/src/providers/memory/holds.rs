@@ -12,7 +12,7 @@ use super::state::State;
 use crate::clock::Tick;
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{AcceptRequest, Moment, SessionLock};
-use crate::settlement::Receipt;
+use crate::settlement::{Guard, Receipt};
 
 impl State {
     /// Takes the session of the id asked for, or else the next one that has work.
@@ -59,7 +59,7 @@ impl State {
                 slot: index,
                 token,
                 until,
-                session: true,
+                guard: Guard::Session,
             },
             locked_until: Moment::Tick(until),
         }
