@@ -57,12 +57,13 @@ impl Client {
             provider.capabilities().require(*capability)?;
         }
         check_options(provider.capabilities(), &settings.queue)?;
+        let closing = runtime.closing().child_token();
         Ok(Self(Arc::new(ClientInner {
             runtime,
             settings,
             provider,
             closed: AtomicBool::new(false),
-            closing: CancellationToken::new(),
+            closing,
         })))
     }
 

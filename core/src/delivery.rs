@@ -15,6 +15,7 @@ use crate::error::Result;
 use crate::message::{Decoded, Message, MessageId, Properties};
 use crate::provider::{Moment, Received};
 use crate::queue::{Queue, now_or_later};
+use crate::reply::Reply;
 use crate::settlement::{Receipt, Settlement, Verb};
 
 /// A message in hand. Settle it with [`ack`](Delivery::ack), [`nack`](Delivery::nack),
@@ -197,10 +198,21 @@ impl Delivery {
         Ok(())
     }
 
+    /// Settles, started at once: for what stands on the core, which also sets the flag.
+    #[doc(hidden)]
+    pub fn start_settle(&self, verb: Verb) -> Reply<()> {
+        let settlement = self.settlement(verb);
+        self.queue.start_settle_one(settlement, self.received_at)
+    }
+
+    #[doc(hidden)]
+    pub fn settled_flag(&self) -> &AtomicBool {
+        &self.settled
+    }
+
     /// Settles with a verb that is a value.
     pub async fn settle(&self, verb: Verb) -> Result<()> {
-        let settlement = self.settlement(verb);
-        now_or_later!(self.queue.start_settle_one(settlement, self.received_at))?;
+        now_or_later!(self.start_settle(verb))?;
         self.settled.store(true, Ordering::Release);
         Ok(())
     }

@@ -222,6 +222,11 @@ impl Message {
         &self.body
     }
 
+    /// Puts another body into the message.
+    pub fn set_body(&mut self, body: impl Into<Bytes>) {
+        self.body = body.into();
+    }
+
     /// Everything but the body.
     pub fn properties(&self) -> &Properties {
         static NONE: once_cell::sync::Lazy<Properties> =

@@ -75,6 +75,12 @@ impl ReceiveOptions {
         self
     }
 
+    /// What the port is asked for; for what stands on the core.
+    #[doc(hidden)]
+    pub fn into_request(self) -> Result<ReceiveRequest> {
+        self.request(None)
+    }
+
     #[inline]
     pub(crate) fn request(&self, session: Option<Box<SessionLock>>) -> Result<ReceiveRequest> {
         if self.max_messages == 0 || self.max_messages > MAX_RECEIVE {
@@ -387,7 +393,11 @@ impl Queue {
             last: options.after,
             ..RedriveReport::default()
         };
+        // What dies again meanwhile is not sent back twice.
         let mut left = options.max.unwrap_or(u64::MAX);
+        if self.0.client.capabilities().has(Capability::Statistics) {
+            left = left.min(self.statistics().await?.dead);
+        }
         let step = if options.per_second.is_some() {
             1
         } else {

@@ -5,9 +5,11 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use once_cell::sync::OnceCell;
 use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 
 use crate::body_pool::BodyPool;
 use crate::client::Client;
@@ -22,8 +24,9 @@ use crate::telemetry::Telemetry;
 pub struct Runtime(Arc<Inner>);
 
 struct Inner {
-    /// `None` where the threads are the host's own.
-    own: Option<tokio::runtime::Runtime>,
+    /// `None` where the threads are the host's own, and after a shutdown.
+    own: Mutex<Option<tokio::runtime::Runtime>>,
+    closing: CancellationToken,
     tasks: Tasks,
     bodies: BodyPool,
     telemetry: Telemetry,
@@ -74,7 +77,8 @@ impl Runtime {
     ) -> Self {
         let body_bytes = config.body_pool_bytes.unwrap_or(BodyPool::DEFAULT_BYTES);
         Self(Arc::new(Inner {
-            own,
+            own: Mutex::new(own),
+            closing: CancellationToken::new(),
             tasks: Tasks { handle, clock },
             bodies: BodyPool::new(body_bytes),
             telemetry: Telemetry::new(),
@@ -116,6 +120,45 @@ impl Runtime {
 
     pub(crate) fn telemetry(&self) -> &Telemetry {
         &self.0.telemetry
+    }
+
+    /// Ends every client of this runtime and then its threads, waiting for what runs on them.
+    /// `Timeout` when that takes longer: something hangs, and keeps its thread. `WouldDeadlock`
+    /// on a thread of a tokio runtime. The host's own threads go on.
+    pub fn shutdown(&self, timeout: Duration) -> Result<()> {
+        if Handle::try_current().is_ok() {
+            return Err(Error::new(
+                ErrorKind::WouldDeadlock,
+                "shutdown was called on a thread of a tokio runtime, which it would wait for",
+            ));
+        }
+        self.0.closing.cancel();
+        let own = self
+            .0
+            .own
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let Some(own) = own else { return Ok(()) };
+        let begun = std::time::Instant::now();
+        own.shutdown_timeout(timeout);
+        if begun.elapsed() < timeout {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Timeout,
+            "something still runs on a thread of the runtime: a callback that hangs?",
+        ))
+    }
+
+    /// The tokio runtime below, for what stands on the core.
+    #[doc(hidden)]
+    pub fn handle(&self) -> &Handle {
+        &self.0.tasks.handle
+    }
+
+    pub(crate) fn closing(&self) -> &CancellationToken {
+        &self.0.closing
     }
 
     /// Time and background work, for what must not keep the runtime alive.
@@ -171,7 +214,8 @@ impl Tasks {
 impl Drop for Inner {
     fn drop(&mut self) {
         // Never waits: the last clone may go inside a future, where waiting is forbidden.
-        if let Some(own) = self.own.take() {
+        let own = self.own.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = own.take() {
             own.shutdown_background();
         }
     }
@@ -181,7 +225,6 @@ impl fmt::Debug for Runtime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Runtime")
             .field("clock", self.0.tasks.clock())
-            .field("own_threads", &self.0.own.is_some())
-            .finish()
+            .finish_non_exhaustive()
     }
 }

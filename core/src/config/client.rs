@@ -77,6 +77,12 @@ impl ClientConfig {
         Ok(config)
     }
 
+    /// This configuration for the engine at this URL.
+    pub fn url(mut self, url: impl Into<String>) -> Self {
+        self.url = Address::new(url.into());
+        self
+    }
+
     /// Options of every queue of this client that says nothing else.
     pub fn queue(mut self, options: QueueOptions) -> Self {
         self.layer.queue = options.or(&self.layer.queue);

@@ -12,6 +12,7 @@ use crate::delivery::Delivery;
 use crate::error::{Error, Result};
 use crate::provider::{Moment, SessionLock};
 use crate::queue::{Queue, ReceiveOptions, check_lock_argument, same};
+use crate::reply::Reply;
 
 /// A held session: its messages come in order, to this holder alone, until it is closed, dropped
 /// or its lock ends. Not to be cloned; any thread.
@@ -48,10 +49,19 @@ impl Session {
     /// Receives messages of this session, in order. As [`Queue::receive`] otherwise.
     /// `SessionLockLost` once the lock has ended.
     pub async fn receive(&self, options: &ReceiveOptions) -> Result<Vec<Delivery>> {
-        self.queue.placed("receive", self.check_open())?;
-        let request = options.request(Some(Box::new(self.lock.clone())));
-        let request = self.queue.placed("receive", request)?;
-        self.queue.start_receive(request).await
+        self.start_receive(options).await
+    }
+
+    /// [`Session::receive`], started at once: for what stands on the core.
+    #[doc(hidden)]
+    pub fn start_receive(&self, options: &ReceiveOptions) -> Reply<Vec<Delivery>> {
+        let request = self
+            .check_open()
+            .and_then(|()| options.request(Some(Box::new(self.lock.clone()))));
+        match self.queue.placed("receive", request) {
+            Ok(request) => self.queue.start_receive(request),
+            Err(error) => Reply::error(error),
+        }
     }
 
     /// Keeps the session, and all its deliveries, for its lock time from now.
