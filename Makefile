@@ -3,12 +3,13 @@
 # How many times their usual work the searching tests do in a soak.
 SOAK ?= 50
 
-.PHONY: help demo test bench lint soak setup
+.PHONY: help demo test bench header lint soak setup
 
 help:
 	@echo "make demo    the main job on real input"
 	@echo "make test    build everything, run every test"
 	@echo "make bench   the benchmarks (AREA=memory for one area)"
+	@echo "make header  include/queue_runtime.h and ffi/symbols.txt from the sources of the C ABI"
 	@echo "make lint    formatters, linters, documentation"
 	@echo "make soak    every test, those that search SOAK=50 times as long"
 
@@ -23,6 +24,9 @@ test: setup
 
 bench: setup
 	@scripts/bench $(AREA)
+
+header: setup
+	@cargo run --quiet --release -p queue-runtime-ffi --example header
 
 lint: setup
 	@scripts/lint

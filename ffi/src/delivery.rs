@@ -1,0 +1,452 @@
+//! Deliveries, and the batches they come in.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use queue_runtime_core::{Delivery, Result, Verb};
+
+use crate::abi::{borrow, call, check_flags, duration, get, qrt_bytes_t};
+use crate::error::{qrt_error_t, qrt_status_t};
+use crate::message::{QRT_FIELD_ID, text_of};
+use crate::op::{op_place, qrt_completion_t, qrt_op_t, start, start_future};
+use crate::queue::QRT_MAY_BLOCK;
+use crate::runtime::Home;
+
+/// Messages of one receive, each a delivery. Immutable, any thread. Outlives its queue, client
+/// and runtime safely. Freeing it settles nothing: what is not settled comes back when its lock
+/// ends.
+pub struct qrt_batch_t(Arc<Batch>);
+
+/// The memory of a batch: kept by the batch and by each delivery that is retained.
+struct Batch {
+    deliveries: std::mem::ManuallyDrop<Vec<qrt_delivery_t>>,
+    home: Home,
+}
+
+/// One hand-over of a message. Belongs to its batch, or, once retained, to the caller as well.
+/// Thread-safe.
+pub struct qrt_delivery_t {
+    delivery: Delivery,
+    id: std::sync::OnceLock<String>,
+    /// The batch this is an element of; set once the batch is in its place.
+    batch: *const Batch,
+}
+
+// SAFETY: the pointer is to the batch that owns this element, and only used to count holders.
+unsafe impl Send for qrt_delivery_t {}
+// SAFETY: as above; the rest is `Sync` by itself.
+unsafe impl Sync for qrt_delivery_t {}
+
+impl qrt_batch_t {
+    pub(crate) fn new(deliveries: Vec<Delivery>, home: Home) -> Box<Self> {
+        let batch = Arc::new_cyclic(|weak: &std::sync::Weak<Batch>| {
+            let batch = weak.as_ptr();
+            let element = |delivery| qrt_delivery_t {
+                delivery,
+                id: std::sync::OnceLock::new(),
+                batch,
+            };
+            Batch {
+                deliveries: std::mem::ManuallyDrop::new(
+                    deliveries.into_iter().map(element).collect(),
+                ),
+                home,
+            }
+        });
+        Box::new(Self(batch))
+    }
+
+    /// Gives back what is not settled, unblamed, in the background.
+    pub(crate) fn release_all(&self) {
+        let batch = self.0.clone();
+        if batch.home.check().is_err() || batch.deliveries.is_empty() {
+            return;
+        }
+        let home = batch.home.clone();
+        let queue = batch.deliveries[0].delivery.queue().clone();
+        let settlements = batch
+            .deliveries
+            .iter()
+            .filter(|d| !d.delivery.is_settled())
+            .map(|d| d.delivery.settlement(Verb::Release { delay: None }))
+            .collect();
+        if let Err(pending) = queue.start_settle(settlements).try_now() {
+            home.spawn(async move {
+                let _ = pending.await;
+            });
+        }
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        if self.home.is_here() {
+            // SAFETY: dropped once, here; leaked in a forked child.
+            unsafe { std::mem::ManuallyDrop::drop(&mut self.deliveries) };
+        }
+    }
+}
+
+impl qrt_delivery_t {
+    pub(crate) fn usable(&self) -> Result<&Delivery> {
+        self.home().check()?;
+        Ok(&self.delivery)
+    }
+
+    pub(crate) fn home(&self) -> &Home {
+        // SAFETY: an element is only reached through its batch, or a retained hold on it.
+        unsafe { &(*self.batch).home }
+    }
+}
+
+/// How many messages; 0 for NULL. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_batch_count(batch: *const qrt_batch_t) -> usize {
+    // SAFETY: the caller vouches for the handle.
+    unsafe { batch.as_ref() }.map_or(0, |batch| batch.0.deliveries.len())
+}
+
+/// Delivery `index`, or NULL when there is none. Borrows until the batch is freed; retain it to
+/// keep it longer. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_batch_get(
+    batch: *const qrt_batch_t,
+    index: usize,
+) -> *const qrt_delivery_t {
+    // SAFETY: the caller vouches for the handle.
+    let delivery = unsafe { batch.as_ref() }.and_then(|batch| batch.0.deliveries.get(index));
+    delivery.map_or(std::ptr::null(), std::ptr::from_ref)
+}
+
+/// Frees the caller's hold on a batch; retained deliveries keep its memory. NULL does nothing.
+/// Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_batch_free(batch: *mut qrt_batch_t) {
+    // SAFETY: the caller gives up its handle.
+    unsafe { crate::abi::free(batch) }
+}
+
+/// One more hold on a delivery, and so on the memory of its batch: free it with
+/// `qrt_delivery_free`. Answers the same pointer; NULL for NULL. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_delivery_retain(
+    delivery: *const qrt_delivery_t,
+) -> *const qrt_delivery_t {
+    // SAFETY: the caller vouches for the handle; its batch is alive as long as it is.
+    if let Some(delivery) = unsafe { delivery.as_ref() } {
+        // SAFETY: `batch` came from this `Arc`, which somebody holds.
+        unsafe { Arc::increment_strong_count(delivery.batch) };
+    }
+    delivery
+}
+
+/// Gives up a hold made by `qrt_delivery_retain`. Settles nothing. NULL does nothing. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_delivery_free(delivery: *const qrt_delivery_t) {
+    // SAFETY: the caller gives up a hold that it made.
+    if let Some(delivery) = unsafe { delivery.as_ref() } {
+        let batch = delivery.batch;
+        // SAFETY: the hold counted by `qrt_delivery_retain`.
+        let hold = unsafe { Arc::from_raw(batch) };
+        get((), || drop(hold));
+    }
+}
+
+/// # Safety
+/// The handle is NULL or good.
+unsafe fn read<T>(
+    delivery: *const qrt_delivery_t,
+    fallback: T,
+    read: impl FnOnce(&qrt_delivery_t) -> T,
+) -> T
+where
+    T: Copy,
+{
+    // SAFETY: the caller vouches for the handle.
+    match unsafe { delivery.as_ref() } {
+        Some(delivery) => get(fallback, || read(delivery)),
+        None => fallback,
+    }
+}
+
+/// The body. Borrows until the delivery is freed. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_delivery_body(delivery: *const qrt_delivery_t) -> qrt_bytes_t {
+    // SAFETY: the caller vouches for the handle.
+    unsafe {
+        read(delivery, qrt_bytes_t::EMPTY, |d| {
+            qrt_bytes_t::of(d.delivery.body())
+        })
+    }
+}
+
+/// A text field (`QRT_FIELD_...`), or empty. Borrows until the delivery is freed. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_delivery_field(
+    delivery: *const qrt_delivery_t,
+    field: u32,
+) -> qrt_bytes_t {
+    // SAFETY: the caller vouches for the handle.
+    unsafe {
+        read(delivery, qrt_bytes_t::EMPTY, |d| match field {
+            QRT_FIELD_ID => {
+                let id = d.id.get_or_init(|| d.delivery.id().to_string());
+                qrt_bytes_t::of(id.as_bytes())
+            }
+            other => text_of(d.delivery.message(), other),
+        })
+    }
+}
+
+/// The value of a header, or empty. Borrows until the delivery is freed. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_delivery_header(
+    delivery: *const qrt_delivery_t,
+    name: qrt_bytes_t,
+) -> qrt_bytes_t {
+    // SAFETY: the caller vouches for the handle and the name.
+    unsafe {
+        read(delivery, qrt_bytes_t::EMPTY, |d| {
+            let name = name.text("name").unwrap_or("");
+            qrt_bytes_t::of_text(d.delivery.header(name))
+        })
+    }
+}
+
+/// How many headers; 0 for NULL. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_delivery_header_count(delivery: *const qrt_delivery_t) -> usize {
+    // SAFETY: the caller vouches for the handle.
+    unsafe { read(delivery, 0, |d| d.delivery.properties().headers.len()) }
+}
+
+/// Name and value of header `index`, in the order of the names; both empty when there is none.
+/// Borrows until the delivery is freed. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_delivery_header_at(
+    delivery: *const qrt_delivery_t,
+    index: usize,
+    name: *mut qrt_bytes_t,
+    value: *mut qrt_bytes_t,
+) {
+    let none = (qrt_bytes_t::EMPTY, qrt_bytes_t::EMPTY);
+    // SAFETY: the caller vouches for the handle.
+    let found = unsafe {
+        read(delivery, none, |d| {
+            let header = d.delivery.properties().headers.iter().nth(index);
+            header.map_or(none, |(name, value)| {
+                (
+                    qrt_bytes_t::of(name.as_bytes()),
+                    qrt_bytes_t::of(value.as_bytes()),
+                )
+            })
+        })
+    };
+    // SAFETY: each is NULL or writable, as the caller vouches.
+    unsafe {
+        if let Some(name) = name.as_mut() {
+            *name = found.0;
+        }
+        if let Some(value) = value.as_mut() {
+            *value = found.1;
+        }
+    }
+}
+
+/// Which attempt at the message this is, from 1; 0 for NULL. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_delivery_attempt(delivery: *const qrt_delivery_t) -> u32 {
+    // SAFETY: the caller vouches for the handle.
+    unsafe { read(delivery, 0, |d| d.delivery.attempt()) }
+}
+
+/// The message's place in the order of the queue. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_delivery_sequence(delivery: *const qrt_delivery_t) -> u64 {
+    // SAFETY: the caller vouches for the handle.
+    unsafe { read(delivery, 0, |d| d.delivery.sequence()) }
+}
+
+/// When the message was sent, in milliseconds since 1970 UTC. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_delivery_enqueued_at(delivery: *const qrt_delivery_t) -> i64 {
+    // SAFETY: the caller vouches for the handle.
+    unsafe { read(delivery, 0, |d| d.delivery.enqueued_at().0) }
+}
+
+/// When the lock ends, in milliseconds since 1970 UTC. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_delivery_locked_until(delivery: *const qrt_delivery_t) -> i64 {
+    // SAFETY: the caller vouches for the handle.
+    unsafe { read(delivery, 0, |d| d.delivery.locked_until().0) }
+}
+
+/// 1 when the delivery was settled through its own functions, else 0. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_delivery_is_settled(delivery: *const qrt_delivery_t) -> u32 {
+    // SAFETY: the caller vouches for the handle.
+    unsafe { read(delivery, 0, |d| u32::from(d.delivery.is_settled())) }
+}
+
+/// Settles one delivery.
+///
+/// # Safety
+/// The pointers are NULL or good.
+unsafe fn settle(
+    delivery: *const qrt_delivery_t,
+    flags: u32,
+    done: qrt_completion_t,
+    op: *mut *mut qrt_op_t,
+    error: *mut *mut qrt_error_t,
+    verb: impl FnOnce() -> Result<Verb>,
+) -> qrt_status_t {
+    // SAFETY: the caller vouches for the pointers.
+    unsafe {
+        call(error, || {
+            let op = op_place(op);
+            let handle = borrow(delivery, "delivery")?;
+            check_flags(flags, QRT_MAY_BLOCK)?;
+            let verb = verb()?;
+            let hold = Hold::of(handle);
+            let reply = handle.usable()?.start_settle(verb);
+            let reply = reply.map(move |()| {
+                hold.settled();
+                Ok(())
+            });
+            start(handle.home(), reply, done, &mut (), op)
+        })
+    }
+}
+
+/// A hold on a delivery for a verb that may end later.
+struct Hold(*const qrt_delivery_t);
+
+// SAFETY: the delivery is `Sync`, and the hold keeps it alive.
+unsafe impl Send for Hold {}
+
+impl Hold {
+    fn of(delivery: &qrt_delivery_t) -> Self {
+        // SAFETY: the handle is good, as its reference says.
+        Self(unsafe { qrt_delivery_retain(delivery) })
+    }
+
+    fn settled(&self) {
+        // SAFETY: held.
+        unsafe { &*self.0 }
+            .delivery
+            .settled_flag()
+            .store(true, Ordering::Release);
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        // SAFETY: the hold made in `of`.
+        unsafe { qrt_delivery_free(self.0) }
+    }
+}
+
+/// Done; gone for good. `QRT_OK` or `QRT_PENDING`, as `qrt_op_take_unit` tells.
+/// `QRT_ERR_INVALID_RECEIPT` when it was settled before, `QRT_ERR_LOCK_LOST` or
+/// `QRT_ERR_SESSION_LOCK_LOST` when its lock ended. `flags`: `QRT_MAY_BLOCK` or 0. The delivery
+/// stays the caller's. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_delivery_ack(
+    delivery: *const qrt_delivery_t,
+    flags: u32,
+    done: qrt_completion_t,
+    op: *mut *mut qrt_op_t,
+    error: *mut *mut qrt_error_t,
+) -> qrt_status_t {
+    // SAFETY: the caller vouches for the pointers.
+    unsafe { settle(delivery, flags, done, op, error, || Ok(Verb::Ack)) }
+}
+
+/// This attempt failed: the message comes back after `delay_ms` (-1: as the queue's retry policy
+/// says), or is dead-lettered when its budget is spent, with `reason` (may be empty) as the
+/// description. Otherwise as `qrt_delivery_ack`. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_delivery_nack(
+    delivery: *const qrt_delivery_t,
+    reason: qrt_bytes_t,
+    delay_ms: i64,
+    flags: u32,
+    done: qrt_completion_t,
+    op: *mut *mut qrt_op_t,
+    error: *mut *mut qrt_error_t,
+) -> qrt_status_t {
+    // SAFETY: the caller vouches for the pointers.
+    unsafe {
+        settle(delivery, flags, done, op, error, || {
+            crate::settlement::nack(reason, delay_ms)
+        })
+    }
+}
+
+/// Given back unblamed, after `delay_ms` (-1: at once): the attempt does not count. Otherwise as
+/// `qrt_delivery_ack`. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_delivery_release(
+    delivery: *const qrt_delivery_t,
+    delay_ms: i64,
+    flags: u32,
+    done: qrt_completion_t,
+    op: *mut *mut qrt_op_t,
+    error: *mut *mut qrt_error_t,
+) -> qrt_status_t {
+    // SAFETY: the caller vouches for the pointers.
+    unsafe {
+        settle(delivery, flags, done, op, error, || {
+            crate::settlement::release(delay_ms)
+        })
+    }
+}
+
+/// To the dead-letter queue now. `QRT_ERR_FULL` when that has no room: the delivery stays as it
+/// was. Otherwise as `qrt_delivery_ack`. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_delivery_dead_letter(
+    delivery: *const qrt_delivery_t,
+    reason: qrt_bytes_t,
+    description: qrt_bytes_t,
+    flags: u32,
+    done: qrt_completion_t,
+    op: *mut *mut qrt_op_t,
+    error: *mut *mut qrt_error_t,
+) -> qrt_status_t {
+    // SAFETY: the caller vouches for the pointers.
+    unsafe {
+        settle(delivery, flags, done, op, error, || {
+            crate::settlement::dead_letter(reason, description)
+        })
+    }
+}
+
+/// Keeps the lock for `lock_ms` milliseconds from now; of a session's message, the session's lock.
+/// Otherwise as `qrt_delivery_ack`. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_delivery_extend(
+    delivery: *const qrt_delivery_t,
+    lock_ms: i64,
+    done: qrt_completion_t,
+    op: *mut *mut qrt_op_t,
+    error: *mut *mut qrt_error_t,
+) -> qrt_status_t {
+    // SAFETY: the caller vouches for the pointers.
+    unsafe {
+        call(error, || {
+            let op = op_place(op);
+            let handle = borrow(delivery, "delivery")?;
+            let lock: Duration = duration(lock_ms, "lock_ms")?;
+            handle.usable()?;
+            let hold = Hold::of(handle);
+            let extend = async move {
+                let hold = hold;
+                // Held until this future is over.
+                (*hold.0).delivery.extend(lock).await
+            };
+            start_future(handle.home(), extend, done, &mut (), op)
+        })
+    }
+}

@@ -1,0 +1,640 @@
+//! Operations: verbs that could not end at once. One future each, on the runtime's threads.
+
+use std::ffi::c_void;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use queue_runtime_core::{Error, ErrorKind, Reply, Result};
+use tokio_util::sync::CancellationToken;
+
+use crate::abi::{Out, borrow, call, handle_output, panicked, run};
+use crate::client::qrt_client_t;
+use crate::dead_letter::{qrt_dead_letters_t, qrt_redrive_report_t};
+use crate::delivery::qrt_batch_t;
+use crate::error::{QRT_OK, QRT_PENDING, qrt_error_t, qrt_status_t};
+use crate::message::{qrt_peeked_t, qrt_send_results_t};
+use crate::runtime::Home;
+use crate::session::{SessionState, qrt_session_state_t, qrt_session_t};
+use crate::settlement::qrt_settle_results_t;
+use crate::statistics::qrt_statistics_t;
+
+/// How a pending operation tells its end. `fn` runs exactly once, on a thread of the runtime and
+/// with no lock held; then `free` runs once. It may run while the call that began the operation is
+/// still returning; `*op` is written before. When the call ends at once, with or without an error,
+/// neither runs and `user_data` stays the caller's. Either may be NULL. Neither may throw or
+/// unwind. This struct is frozen for ever.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct qrt_completion_t {
+    /// Told of the end. `op` borrows for the length of the call: take its result here, or keep
+    /// the operation the call gave out.
+    pub r#fn: Option<unsafe extern "C" fn(user_data: *mut c_void, op: *mut qrt_op_t)>,
+    /// Passed to both functions.
+    pub user_data: *mut c_void,
+    /// Frees `user_data` after `fn`.
+    pub free: Option<unsafe extern "C" fn(user_data: *mut c_void)>,
+}
+
+/// A completion on its way to a thread of the runtime.
+struct Completion(qrt_completion_t);
+
+// SAFETY: the contract of `qrt_completion_t` says that it runs on another thread.
+unsafe impl Send for Completion {}
+
+impl Completion {
+    fn run(self, op: &Arc<Op>) {
+        let Self(completion) = self;
+        if let Some(function) = completion.r#fn {
+            let handle = qrt_op_t(op.clone());
+            let handle = std::mem::ManuallyDrop::new(handle);
+            let pointer = std::ptr::from_ref::<qrt_op_t>(&handle).cast_mut();
+            // SAFETY: the handle lives for the length of the call, as the contract says.
+            unsafe { function(completion.user_data, pointer) };
+            drop(std::mem::ManuallyDrop::into_inner(handle));
+        }
+        if let Some(free) = completion.free {
+            // SAFETY: called once, after the function.
+            unsafe { free(completion.user_data) };
+        }
+    }
+}
+
+/// What an operation came to. Dropped untaken, it gives back what it holds.
+pub(crate) enum Outcome {
+    Unit,
+    Client(Box<qrt_client_t>),
+    Batch(Box<qrt_batch_t>),
+    Sent(Box<qrt_send_results_t>),
+    Settled(Box<qrt_settle_results_t>),
+    Session(Option<Box<qrt_session_t>>),
+    SessionState(SessionState),
+    Moment(i64),
+    Peeked(Box<qrt_peeked_t>),
+    DeadLetters(Box<qrt_dead_letters_t>),
+    Redriven(qrt_redrive_report_t),
+    Purged(u64),
+    Statistics(qrt_statistics_t),
+}
+
+enum Phase {
+    Running,
+    Done(Result<Outcome>),
+    Taken,
+}
+
+/// The shared part of an operation.
+pub(crate) struct Op {
+    phase: Mutex<Phase>,
+    done: Condvar,
+    cancel: CancellationToken,
+    home: Home,
+}
+
+/// A pending operation: to cancel, to wait for, to take the result from. Thread-safe.
+pub struct qrt_op_t(pub(crate) Arc<Op>);
+
+impl Op {
+    fn phase(&self) -> MutexGuard<'_, Phase> {
+        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn finish(&self, result: Result<Outcome>) {
+        // After a cancel nobody expects messages: what came anyway goes back.
+        let result = match result {
+            Ok(outcome) if self.cancel.is_cancelled() => {
+                let kept = !matches!(outcome, Outcome::Batch(_) | Outcome::Session(_));
+                if kept {
+                    Ok(outcome)
+                } else {
+                    give_back(outcome);
+                    Err(cancelled())
+                }
+            }
+            other => other,
+        };
+        *self.phase() = Phase::Done(result);
+        self.done.notify_all();
+    }
+
+    /// Takes the result if it is of the asked kind.
+    fn take<T>(&self, pick: impl FnOnce(Outcome) -> Result<T, Outcome>) -> Result<Option<T>> {
+        let mut phase = self.phase();
+        match std::mem::replace(&mut *phase, Phase::Taken) {
+            Phase::Running => {
+                *phase = Phase::Running;
+                Ok(None)
+            }
+            Phase::Done(Ok(outcome)) => match pick(outcome) {
+                Ok(value) => Ok(Some(value)),
+                Err(outcome) => {
+                    *phase = Phase::Done(Ok(outcome));
+                    Err(Error::invalid_argument(
+                        "op",
+                        "holds a result of another kind; use its own take function",
+                    ))
+                }
+            },
+            Phase::Done(Err(error)) => Err(error),
+            Phase::Taken => Err(Error::invalid_argument("op", "its result was taken before")),
+        }
+    }
+}
+
+impl Drop for Op {
+    fn drop(&mut self) {
+        if let Phase::Done(Ok(outcome)) = std::mem::replace(&mut *self.phase(), Phase::Taken) {
+            give_back(outcome);
+        }
+    }
+}
+
+/// Messages nobody took go back unblamed; a session is let go by its own drop.
+fn give_back(outcome: Outcome) {
+    if let Outcome::Batch(batch) = outcome {
+        batch.release_all();
+    }
+}
+
+fn cancelled() -> Error {
+    Error::new(ErrorKind::Cancelled, "the operation was cancelled")
+}
+
+/// Where a verb's result goes when it is there at once.
+pub(crate) trait Deliver: Sized + Send + 'static {
+    /// What the caller's out-parameter holds.
+    type Place;
+
+    fn deliver(self, place: &mut Self::Place);
+
+    fn outcome(self) -> Outcome;
+}
+
+/// Ends a verb for its caller: at once if the reply is there, else as an operation.
+pub(crate) fn start<T: Deliver>(
+    home: &Home,
+    reply: Reply<T>,
+    done: qrt_completion_t,
+    place: &mut T::Place,
+    op: Option<&mut Out<qrt_op_t>>,
+) -> Result<qrt_status_t> {
+    match reply.try_now() {
+        Ok(result) => {
+            result?.deliver(place);
+            Ok(QRT_OK)
+        }
+        Err(pending) => Ok(spawn(home, pending, done, op)),
+    }
+}
+
+/// [`start`] for a future: it is polled once here, inside the runtime.
+pub(crate) fn start_future<T: Deliver>(
+    home: &Home,
+    future: impl Future<Output = Result<T>> + Send + 'static,
+    done: qrt_completion_t,
+    place: &mut T::Place,
+    op: Option<&mut Out<qrt_op_t>>,
+) -> Result<qrt_status_t> {
+    let mut future: Pin<Box<dyn Future<Output = Result<T>> + Send>> = Box::pin(future);
+    let polled = {
+        let _entered = home.enter();
+        future
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()))
+    };
+    match polled {
+        Poll::Ready(result) => {
+            result?.deliver(place);
+            Ok(QRT_OK)
+        }
+        Poll::Pending => Ok(spawn(home, future, done, op)),
+    }
+}
+
+fn spawn<T: Deliver>(
+    home: &Home,
+    future: impl Future<Output = Result<T>> + Send + 'static,
+    done: qrt_completion_t,
+    place: Option<&mut Out<qrt_op_t>>,
+) -> qrt_status_t {
+    let op = Arc::new(Op {
+        phase: Mutex::new(Phase::Running),
+        done: Condvar::new(),
+        cancel: CancellationToken::new(),
+        home: home.clone(),
+    });
+    if let Some(place) = place {
+        place.0 = Box::into_raw(Box::new(qrt_op_t(op.clone())));
+    }
+    let completion = Completion(done);
+    home.spawn(async move {
+        let ended = {
+            let future = pin!(guarded(future));
+            let cancel = op.cancel.clone();
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => Err(cancelled()),
+                ended = future => ended,
+            }
+        };
+        op.finish(ended.map(T::outcome));
+        // Of the whole, so that its user data is not left behind.
+        let completion = completion;
+        completion.run(&op);
+    });
+    QRT_PENDING
+}
+
+/// A future whose panics are errors.
+async fn guarded<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
+    let mut future = pin!(future);
+    std::future::poll_fn(
+        |cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+            Ok(poll) => poll,
+            Err(panic) => Poll::Ready(Err(panicked(&*panic))),
+        },
+    )
+    .await
+}
+
+impl Deliver for () {
+    type Place = ();
+
+    fn deliver(self, (): &mut ()) {}
+
+    fn outcome(self) -> Outcome {
+        Outcome::Unit
+    }
+}
+
+/// The operation's place, if the caller wants one; set to NULL first.
+///
+/// # Safety
+/// `op` is NULL or writable.
+pub(crate) unsafe fn op_place<'a>(op: *mut *mut qrt_op_t) -> Option<&'a mut Out<qrt_op_t>> {
+    // SAFETY: passed on.
+    unsafe { handle_output(op, "op") }.ok()
+}
+
+/// Asks an operation to end. Its completion runs all the same, with `QRT_ERR_CANCELLED` or with
+/// the real result if that came first; messages that were received anyway go back unblamed.
+/// Asking again does nothing. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_op_cancel(
+    op: *mut qrt_op_t,
+    error: *mut *mut qrt_error_t,
+) -> qrt_status_t {
+    // SAFETY: the caller vouches for the handles.
+    unsafe {
+        run(error, || {
+            borrow(op, "op")?.0.cancel.cancel();
+            Ok(())
+        })
+    }
+}
+
+/// Waits until an operation has ended: at most `timeout_ms` milliseconds, or for ever with -1.
+/// `QRT_OK`: it has ended, and its result can be taken. `QRT_ERR_TIMEOUT`: it goes on.
+/// `QRT_ERR_WOULD_DEADLOCK` on a thread of a runtime. Any other thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_op_wait(
+    op: *mut qrt_op_t,
+    timeout_ms: i64,
+    error: *mut *mut qrt_error_t,
+) -> qrt_status_t {
+    // SAFETY: the caller vouches for the handles.
+    unsafe {
+        run(error, || {
+            let op = &borrow(op, "op")?.0;
+            let timeout = crate::abi::some_duration(timeout_ms, "timeout_ms")?;
+            op.home.check()?;
+            crate::runtime::check_may_wait("qrt_op_wait")?;
+            let deadline = timeout.map(|timeout| {
+                let year = Duration::from_secs(365 * 24 * 60 * 60);
+                Instant::now() + timeout.min(year)
+            });
+            let mut phase = op.phase();
+            while matches!(*phase, Phase::Running) {
+                phase = match deadline {
+                    None => op.done.wait(phase).unwrap_or_else(PoisonError::into_inner),
+                    Some(deadline) => {
+                        let left = deadline.saturating_duration_since(Instant::now());
+                        if left.is_zero() {
+                            return Err(Error::new(
+                                ErrorKind::Timeout,
+                                "the operation has not ended within the timeout; it goes on",
+                            ));
+                        }
+                        let waited = op.done.wait_timeout(phase, left);
+                        waited.unwrap_or_else(PoisonError::into_inner).0
+                    }
+                };
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Frees the caller's hold on an operation. One that still runs goes on by itself, its completion
+/// runs, and what nobody takes goes back. NULL does nothing. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_op_free(op: *mut qrt_op_t) {
+    // SAFETY: the caller gives up its handle.
+    unsafe { crate::abi::free(op) }
+}
+
+/// Takes a result into its place: `QRT_OK`, `QRT_PENDING` while the operation runs, or its error.
+unsafe fn take<T: Deliver>(
+    op: *mut qrt_op_t,
+    place: Result<&mut T::Place>,
+    error: *mut *mut qrt_error_t,
+    pick: impl FnOnce(Outcome) -> Result<T, Outcome>,
+) -> qrt_status_t {
+    // SAFETY: the caller vouches for the handles.
+    unsafe {
+        call(error, || {
+            let place = place?;
+            let op = &borrow(op, "op")?.0;
+            let Some(value) = op.take(pick)? else {
+                return Ok(QRT_PENDING);
+            };
+            value.deliver(place);
+            Ok(QRT_OK)
+        })
+    }
+}
+
+/// [`take`] of one kind of outcome.
+macro_rules! take {
+    ($op:expr, $place:expr, $error:expr, $kind:path) => {
+        take($op, $place, $error, |outcome| match outcome {
+            $kind(value) => Ok(value),
+            other => Err(other),
+        })
+    };
+}
+
+/// # Safety
+/// The place is NULL or writable.
+unsafe fn value_place<'a, T>(place: *mut T) -> Result<&'a mut T> {
+    // SAFETY: the caller vouches for it.
+    unsafe { place.as_mut() }.ok_or_else(|| crate::abi::null("result"))
+}
+
+/// Takes the outcome of an operation that has no result of its own.
+///
+/// `QRT_PENDING` while it runs; the operation's error, once, when it failed. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_op_take_unit(
+    op: *mut qrt_op_t,
+    error: *mut *mut qrt_error_t,
+) -> qrt_status_t {
+    // SAFETY: the caller vouches for the handles.
+    unsafe {
+        take(op, Ok(&mut ()), error, |outcome| match outcome {
+            Outcome::Unit => Ok(()),
+            other => Err(other),
+        })
+    }
+}
+
+/// Takes the client of a `qrt_client_open`. The caller owns it.
+///
+/// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
+/// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_op_take_client(
+    op: *mut qrt_op_t,
+    result: *mut *mut qrt_client_t,
+    error: *mut *mut qrt_error_t,
+) -> qrt_status_t {
+    // SAFETY: the caller vouches for the pointers.
+    unsafe { take!(op, handle_output(result, "result"), error, Outcome::Client) }
+}
+
+/// Takes the messages of a receive. The caller owns the batch.
+///
+/// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
+/// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_op_take_batch(
+    op: *mut qrt_op_t,
+    result: *mut *mut qrt_batch_t,
+    error: *mut *mut qrt_error_t,
+) -> qrt_status_t {
+    // SAFETY: the caller vouches for the pointers.
+    unsafe { take!(op, handle_output(result, "result"), error, Outcome::Batch) }
+}
+
+/// Takes the results of a send. The caller owns them.
+///
+/// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
+/// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_op_take_send_results(
+    op: *mut qrt_op_t,
+    result: *mut *mut qrt_send_results_t,
+    error: *mut *mut qrt_error_t,
+) -> qrt_status_t {
+    // SAFETY: the caller vouches for the pointers.
+    unsafe { take!(op, handle_output(result, "result"), error, Outcome::Sent) }
+}
+
+/// Takes the results of a `qrt_settle`. The caller owns them.
+///
+/// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
+/// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_op_take_settle_results(
+    op: *mut qrt_op_t,
+    result: *mut *mut qrt_settle_results_t,
+    error: *mut *mut qrt_error_t,
+) -> qrt_status_t {
+    // SAFETY: the caller vouches for the pointers.
+    unsafe { take!(op, handle_output(result, "result"), error, Outcome::Settled) }
+}
+
+/// Takes the session of an accept; NULL when none had work. The caller owns it.
+///
+/// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
+/// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_op_take_session(
+    op: *mut qrt_op_t,
+    result: *mut *mut qrt_session_t,
+    error: *mut *mut qrt_error_t,
+) -> qrt_status_t {
+    // SAFETY: the caller vouches for the pointers.
+    unsafe { take!(op, handle_output(result, "result"), error, Outcome::Session) }
+}
+
+/// Takes the state of a session; NULL when it has none. The caller owns it.
+///
+/// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
+/// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_op_take_session_state(
+    op: *mut qrt_op_t,
+    result: *mut *mut qrt_session_state_t,
+    error: *mut *mut qrt_error_t,
+) -> qrt_status_t {
+    // SAFETY: the caller vouches for the pointers.
+    unsafe {
+        take!(
+            op,
+            handle_output(result, "result"),
+            error,
+            Outcome::SessionState
+        )
+    }
+}
+
+/// Takes the messages of a peek. The caller owns them.
+///
+/// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
+/// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_op_take_peeked(
+    op: *mut qrt_op_t,
+    result: *mut *mut qrt_peeked_t,
+    error: *mut *mut qrt_error_t,
+) -> qrt_status_t {
+    // SAFETY: the caller vouches for the pointers.
+    unsafe { take!(op, handle_output(result, "result"), error, Outcome::Peeked) }
+}
+
+/// Takes the dead letters of a listing. The caller owns them.
+///
+/// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
+/// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_op_take_dead_letters(
+    op: *mut qrt_op_t,
+    result: *mut *mut qrt_dead_letters_t,
+    error: *mut *mut qrt_error_t,
+) -> qrt_status_t {
+    // SAFETY: the caller vouches for the pointers.
+    unsafe {
+        take!(
+            op,
+            handle_output(result, "result"),
+            error,
+            Outcome::DeadLetters
+        )
+    }
+}
+
+/// Takes the new end of a lock, in milliseconds since 1970 UTC.
+///
+/// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
+/// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_op_take_timestamp(
+    op: *mut qrt_op_t,
+    result: *mut i64,
+    error: *mut *mut qrt_error_t,
+) -> qrt_status_t {
+    // SAFETY: the caller vouches for the pointers.
+    unsafe { take!(op, value_place(result), error, Outcome::Moment) }
+}
+
+/// Takes the report of a redrive.
+///
+/// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
+/// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_op_take_redrive_report(
+    op: *mut qrt_op_t,
+    result: *mut qrt_redrive_report_t,
+    error: *mut *mut qrt_error_t,
+) -> qrt_status_t {
+    // SAFETY: the caller vouches for the pointers.
+    unsafe { take!(op, value_place(result), error, Outcome::Redriven) }
+}
+
+/// Takes the number of dead letters that were purged.
+///
+/// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
+/// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_op_take_count(
+    op: *mut qrt_op_t,
+    result: *mut u64,
+    error: *mut *mut qrt_error_t,
+) -> qrt_status_t {
+    // SAFETY: the caller vouches for the pointers.
+    unsafe { take!(op, value_place(result), error, Outcome::Purged) }
+}
+
+/// Takes the statistics of a queue.
+///
+/// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
+/// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_op_take_statistics(
+    op: *mut qrt_op_t,
+    result: *mut qrt_statistics_t,
+    error: *mut *mut qrt_error_t,
+) -> qrt_status_t {
+    // SAFETY: the caller vouches for the pointers.
+    unsafe { take!(op, value_place(result), error, Outcome::Statistics) }
+}
+
+macro_rules! deliver_box {
+    ($handle:ty, $variant:ident) => {
+        impl Deliver for Box<$handle> {
+            type Place = Out<$handle>;
+
+            fn deliver(self, place: &mut Self::Place) {
+                place.0 = Box::into_raw(self);
+            }
+
+            fn outcome(self) -> Outcome {
+                Outcome::$variant(self)
+            }
+        }
+    };
+}
+
+deliver_box!(qrt_client_t, Client);
+deliver_box!(qrt_batch_t, Batch);
+deliver_box!(qrt_send_results_t, Sent);
+deliver_box!(qrt_settle_results_t, Settled);
+deliver_box!(qrt_peeked_t, Peeked);
+deliver_box!(qrt_dead_letters_t, DeadLetters);
+
+impl Deliver for Option<Box<qrt_session_t>> {
+    type Place = Out<qrt_session_t>;
+
+    fn deliver(self, place: &mut Self::Place) {
+        place.0 = self.map_or(std::ptr::null_mut(), Box::into_raw);
+    }
+
+    fn outcome(self) -> Outcome {
+        Outcome::Session(self)
+    }
+}
+
+macro_rules! deliver_value {
+    ($value:ty, $variant:ident) => {
+        impl Deliver for $value {
+            type Place = $value;
+
+            fn deliver(self, place: &mut Self::Place) {
+                *place = self;
+            }
+
+            fn outcome(self) -> Outcome {
+                Outcome::$variant(self)
+            }
+        }
+    };
+}
+
+deliver_value!(i64, Moment);
+deliver_value!(u64, Purged);
+deliver_value!(qrt_redrive_report_t, Redriven);
+deliver_value!(qrt_statistics_t, Statistics);

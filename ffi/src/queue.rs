@@ -1,0 +1,252 @@
+//! Queues: send, receive, look, count.
+
+use queue_runtime_core::provider::ReceiveRequest;
+use queue_runtime_core::{Queue, ReceiveOptions, Result};
+
+use crate::abi::{borrow, call, check_flags, duration, free, handle_output, null, some_duration};
+use crate::delivery::qrt_batch_t;
+use crate::error::{qrt_error_t, qrt_status_t};
+use crate::message::{collect, qrt_message_t, qrt_peeked_t, qrt_send_results_t};
+use crate::op::{op_place, qrt_completion_t, qrt_op_t, start, start_future};
+use crate::options::{Options, read};
+use crate::runtime::Home;
+use crate::statistics::qrt_statistics_t;
+
+/// A verb with this flag may wait for a disk on the calling thread, where that is quicker than a
+/// completion. Without it no verb ever waits before it returns.
+pub const QRT_MAY_BLOCK: u32 = 1;
+
+/// A queue of a client. Thread-safe.
+pub struct qrt_queue_t {
+    pub(crate) queue: std::mem::ManuallyDrop<Queue>,
+    pub(crate) home: Home,
+}
+
+impl qrt_queue_t {
+    pub(crate) fn new(queue: Queue, home: Home) -> Self {
+        Self {
+            queue: std::mem::ManuallyDrop::new(queue),
+            home,
+        }
+    }
+
+    /// This queue, usable in this process.
+    pub(crate) fn usable(&self) -> Result<&Queue> {
+        self.home.check()?;
+        Ok(&self.queue)
+    }
+}
+
+impl Drop for qrt_queue_t {
+    fn drop(&mut self) {
+        if self.home.is_here() {
+            // SAFETY: dropped once, here; leaked in a forked child.
+            unsafe { std::mem::ManuallyDrop::drop(&mut self.queue) };
+        }
+    }
+}
+
+/// Options of a receive. Begin with `QRT_RECEIVE_OPTIONS_INIT`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct qrt_receive_options_t {
+    /// `sizeof(qrt_receive_options_t)` of the caller.
+    pub struct_size: usize,
+    /// At most this many messages. Default 1.
+    pub max_messages: u32,
+    /// `QRT_MAY_BLOCK` or 0. Default 0.
+    pub flags: u32,
+    /// How long to wait for the first message, in milliseconds; 0 looks once. Default 10,000.
+    pub wait_ms: i64,
+    /// How long the messages are locked, in milliseconds; -1: as long as the queue says. Default
+    /// -1.
+    pub lock_ms: i64,
+}
+
+impl Options for qrt_receive_options_t {
+    const DEFAULT: Self = Self {
+        struct_size: size_of::<Self>(),
+        max_messages: 1,
+        flags: 0,
+        wait_ms: 10_000,
+        lock_ms: -1,
+    };
+}
+
+impl qrt_receive_options_t {
+    pub(crate) fn options(&self) -> Result<ReceiveOptions> {
+        check_flags(self.flags, QRT_MAY_BLOCK)?;
+        let options = ReceiveOptions::new()
+            .max_messages(self.max_messages)
+            .wait(duration(self.wait_ms, "wait_ms")?);
+        Ok(match some_duration(self.lock_ms, "lock_ms")? {
+            Some(lock) => options.lock(lock),
+            None => options,
+        })
+    }
+}
+
+/// Sends messages. `QRT_OK`: `*results` says what became of each, result i of message i; the
+/// caller owns it. `QRT_PENDING`: the queue is full, or the provider is asked; `done` will run,
+/// and `qrt_op_take_send_results` gives the results. `flags`: `QRT_MAY_BLOCK` or 0. The messages
+/// stay the caller's. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_queue_send(
+    queue: *mut qrt_queue_t,
+    messages: *const *const qrt_message_t,
+    count: usize,
+    flags: u32,
+    done: qrt_completion_t,
+    results: *mut *mut qrt_send_results_t,
+    op: *mut *mut qrt_op_t,
+    error: *mut *mut qrt_error_t,
+) -> qrt_status_t {
+    // SAFETY: the caller vouches for the pointers.
+    unsafe {
+        call(error, || {
+            let op = op_place(op);
+            let place = handle_output(results, "results")?;
+            let handle = borrow(queue, "queue")?;
+            check_flags(flags, QRT_MAY_BLOCK)?;
+            let messages = collect(messages, count)?;
+            let reply = handle.usable()?.start_send(messages);
+            let results = reply.map(|results| Ok(qrt_send_results_t::new(results)));
+            start(&handle.home, results, done, place, op)
+        })
+    }
+}
+
+/// Sends one message, for callers that need no id back. `QRT_OK`: it is stored. `QRT_PENDING`:
+/// `done` will run, and `qrt_op_take_unit` tells. Otherwise as `qrt_queue_send`. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_queue_send_one(
+    queue: *mut qrt_queue_t,
+    message: *const qrt_message_t,
+    flags: u32,
+    done: qrt_completion_t,
+    op: *mut *mut qrt_op_t,
+    error: *mut *mut qrt_error_t,
+) -> qrt_status_t {
+    // SAFETY: the caller vouches for the pointers.
+    unsafe {
+        call(error, || {
+            let op = op_place(op);
+            let handle = borrow(queue, "queue")?;
+            let message = borrow(message, "message")?;
+            check_flags(flags, QRT_MAY_BLOCK)?;
+            let reply = handle.usable()?.start_send_one(message.0.clone());
+            start(&handle.home, reply.map(|_| Ok(())), done, &mut (), op)
+        })
+    }
+}
+
+/// Receives messages: as soon as one is there, with what else is ready. `options` may be NULL.
+/// `QRT_OK`: `*batch` has them, or is empty when none came and the wait is 0; the caller owns it.
+/// `QRT_PENDING`: `done` will run, and `qrt_op_take_batch` gives the batch. A receive that is
+/// cancelled, or that nobody takes the result of, gives its messages back unblamed. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_queue_receive(
+    queue: *mut qrt_queue_t,
+    options: *const qrt_receive_options_t,
+    done: qrt_completion_t,
+    batch: *mut *mut qrt_batch_t,
+    op: *mut *mut qrt_op_t,
+    error: *mut *mut qrt_error_t,
+) -> qrt_status_t {
+    // SAFETY: the caller vouches for the pointers.
+    unsafe {
+        call(error, || {
+            let op = op_place(op);
+            let place = handle_output(batch, "batch")?;
+            let handle = borrow(queue, "queue")?;
+            let request = request(&read(options)?)?;
+            let reply = handle.usable()?.start_receive(request);
+            let home = handle.home.clone();
+            let batch = reply.map(move |deliveries| Ok(qrt_batch_t::new(deliveries, home)));
+            start(&handle.home, batch, done, place, op)
+        })
+    }
+}
+
+pub(crate) fn request(options: &qrt_receive_options_t) -> Result<ReceiveRequest> {
+    options.options()?.into_request()
+}
+
+/// Looks at up to `max` messages in the order of their sending, from after the sequence number
+/// `after` on (0: from the first), without taking them. `QRT_OK`: `*peeked` has them, the caller
+/// owns it. `QRT_PENDING`: `qrt_op_take_peeked`. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_queue_peek(
+    queue: *mut qrt_queue_t,
+    after: u64,
+    max: u32,
+    done: qrt_completion_t,
+    peeked: *mut *mut qrt_peeked_t,
+    op: *mut *mut qrt_op_t,
+    error: *mut *mut qrt_error_t,
+) -> qrt_status_t {
+    // SAFETY: the caller vouches for the pointers.
+    unsafe {
+        call(error, || {
+            let op = op_place(op);
+            let place = handle_output(peeked, "peeked")?;
+            let handle = borrow(queue, "queue")?;
+            let queue = handle.usable()?.clone();
+            let after = (after > 0).then_some(after);
+            let peek = async move { Ok(qrt_peeked_t::new(queue.peek(after, max).await?)) };
+            start_future(&handle.home, peek, done, place, op)
+        })
+    }
+}
+
+/// Counts and ages of a queue. `statistics` is written on `QRT_OK`; `QRT_PENDING`:
+/// `qrt_op_take_statistics`. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_queue_statistics(
+    queue: *mut qrt_queue_t,
+    done: qrt_completion_t,
+    statistics: *mut qrt_statistics_t,
+    op: *mut *mut qrt_op_t,
+    error: *mut *mut qrt_error_t,
+) -> qrt_status_t {
+    // SAFETY: the caller vouches for the pointers.
+    unsafe {
+        call(error, || {
+            let op = op_place(op);
+            let place = statistics.as_mut().ok_or_else(|| null("statistics"))?;
+            let handle = borrow(queue, "queue")?;
+            let queue = handle.usable()?.clone();
+            let count = async move { Ok(qrt_statistics_t::new(&queue.statistics().await?)) };
+            start_future(&handle.home, count, done, place, op)
+        })
+    }
+}
+
+/// Creates the queue by explicit call; `QRT_ERR_ALREADY_EXISTS` if it is there. Ends at once or
+/// pends, as `qrt_op_take_unit` tells. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_queue_create(
+    queue: *mut qrt_queue_t,
+    done: qrt_completion_t,
+    op: *mut *mut qrt_op_t,
+    error: *mut *mut qrt_error_t,
+) -> qrt_status_t {
+    // SAFETY: the caller vouches for the pointers.
+    unsafe {
+        call(error, || {
+            let op = op_place(op);
+            let handle = borrow(queue, "queue")?;
+            let queue = handle.usable()?.clone();
+            let create = async move { queue.create().await };
+            start_future(&handle.home, create, done, &mut (), op)
+        })
+    }
+}
+
+/// Frees the caller's hold on a queue; deliveries go on holding theirs. NULL does nothing. Any
+/// thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_queue_free(queue: *mut qrt_queue_t) {
+    // SAFETY: the caller gives up its handle.
+    unsafe { free(queue) }
+}

@@ -1,0 +1,1272 @@
+/*
+ * queue_runtime: one message-queue engine. C ABI. Generated from ffi/src by cbindgen; do not edit.
+ *
+ * OWNERSHIP. Three words, in every comment: a pointer or bytes that somebody BORROWS are valid
+ * until the named moment; what is COPIED may be changed or freed after the call; what is TAKEN is
+ * the other side's from then on. Inputs are copied unless the comment says otherwise. Every handle
+ * that a function gives out is the caller's, and freed by the qrt_..._free of its type; NULL is
+ * fine there. Handles may be freed in any order: they hold on to what they need. The library
+ * never frees the caller's memory but through a function the caller gave with it, and the other
+ * way round. To use a handle after its free, or a pointer that is no handle, is undefined.
+ *
+ * TEXT is UTF-8 with a length, not NUL-terminated; {NULL, 0} is the empty value. Durations are
+ * int64_t milliseconds, moments int64_t milliseconds since 1970 UTC.
+ *
+ * THREADS. Handles may be used from any thread, unless the comment of a function says otherwise.
+ * Callbacks run on threads of the runtime, with no lock held; they may call everything but the
+ * functions that wait (qrt_op_wait, qrt_runtime_shutdown), which answer QRT_ERR_WOULD_DEADLOCK
+ * there. Callbacks must not throw and should not block.
+ *
+ * ERRORS. A function that can fail answers a status and takes a last `qrt_error_t **error`, which
+ * may be NULL. It is written only on failure, and the error is the caller's to free. Handles
+ * asked for are set to NULL before anything else. Callers need a default branch: statuses may be
+ * added, never renumbered. A bug in the library is QRT_ERR_PANIC, never a crash of the process.
+ *
+ * IMMEDIATE COMPLETION. A verb that can end at once does: QRT_OK, the result is in its place,
+ * `*op` is NULL, and neither function of the completion runs: its user_data stays the caller's. A
+ * verb that cannot answers QRT_PENDING: `*op` is the operation (`op` may be NULL, then it is not
+ * given out), the completion's `fn` runs exactly once, then its `free` once; take the result with
+ * qrt_op_take_... inside `fn` or after qrt_op_wait. On an error neither function runs. No verb
+ * waits before it returns, for a disk or for anything else, unless QRT_MAY_BLOCK allows it.
+ *
+ * SHUTDOWN. qrt_consumer_stop ends the callbacks of a consumer, qrt_client_close what waits on a
+ * client, qrt_runtime_shutdown everything. To free without any of them is fine: it never waits,
+ * and what was received but not settled comes back when its lock ends.
+ *
+ * FORK. A child process cannot use what its parent made: everything answers QRT_ERR_FORKED there,
+ * and freeing does nothing. Make a new runtime in the child.
+ *
+ * OPTIONS begin with their size: start from the QRT_..._INIT macro of the struct, which writes the
+ * defaults. Zero means zero.
+ */
+
+#ifndef QUEUE_RUNTIME_H
+#define QUEUE_RUNTIME_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+// Something failed.
+#define QRT_LOG_ERROR 1
+
+// Something is odd.
+#define QRT_LOG_WARN 2
+
+// Something happened.
+#define QRT_LOG_INFO 3
+
+// For who looks for a fault.
+#define QRT_LOG_DEBUG 4
+
+// Everything.
+#define QRT_LOG_TRACE 5
+
+// The message's identity.
+#define QRT_FIELD_ID 0
+
+// The ordered group.
+#define QRT_FIELD_SESSION 1
+
+// What the message answers or belongs to.
+#define QRT_FIELD_CORRELATION_ID 2
+
+// The media type of the body.
+#define QRT_FIELD_CONTENT_TYPE 3
+
+// The dedup id.
+#define QRT_FIELD_DEDUP_ID 4
+
+// To be received.
+#define QRT_STATE_READY 0
+
+// Not yet to be received.
+#define QRT_STATE_DELAYED 1
+
+// In somebody's hands.
+#define QRT_STATE_IN_FLIGHT 2
+
+// A verb with this flag may wait for a disk on the calling thread, where that is quicker than a
+// completion. Without it no verb ever waits before it returns.
+#define QRT_MAY_BLOCK 1
+
+// The ABI's major version: equal in header and library, or they do not fit.
+#define QRT_ABI_MAJOR 0
+
+// The ABI's minor version: that of the header is at most that of the library.
+#define QRT_ABI_MINOR 1
+
+typedef struct Option_LogFn Option_LogFn;
+
+// Messages of one receive, each a delivery. Immutable, any thread. Outlives its queue, client
+// and runtime safely. Freeing it settles nothing: what is not settled comes back when its lock
+// ends.
+typedef struct qrt_batch_t qrt_batch_t;
+
+// A connection to one provider. Thread-safe.
+typedef struct qrt_client_t qrt_client_t;
+
+// Receives until it is stopped. Thread-safe.
+typedef struct qrt_consumer_t qrt_consumer_t;
+
+// Dead letters of a listing. Immutable, any thread.
+typedef struct qrt_dead_letters_t qrt_dead_letters_t;
+
+// One hand-over of a message. Belongs to its batch, or, once retained, to the caller as well.
+// Thread-safe.
+typedef struct qrt_delivery_t qrt_delivery_t;
+
+// What went wrong, where, and what to do. Stands alone: freed by itself, in any order. Immutable,
+// any thread.
+typedef struct qrt_error_t qrt_error_t;
+
+// Ended operations, in order, for one event loop. One wake for each change from empty to not
+// empty. Thread-safe; drained by one thread at a time.
+typedef struct qrt_events_t qrt_events_t;
+
+// A message to send: filled in, sent as often as wanted, freed. One thread at a time may change
+// it; any number may send it.
+typedef struct qrt_message_t qrt_message_t;
+
+// A pending operation: to cancel, to wait for, to take the result from. Thread-safe.
+typedef struct qrt_op_t qrt_op_t;
+
+// Messages that were looked at, not taken. Immutable, any thread.
+typedef struct qrt_peeked_t qrt_peeked_t;
+
+// A queue of a client. Thread-safe.
+typedef struct qrt_queue_t qrt_queue_t;
+
+// Threads and time that clients stand on. Thread-safe. Several may live in one process.
+typedef struct qrt_runtime_t qrt_runtime_t;
+
+// What became of the messages of a send. Result i belongs to message i. Immutable, any thread.
+typedef struct qrt_send_results_t qrt_send_results_t;
+
+// The bytes kept with a session. Immutable, any thread.
+typedef struct qrt_session_state_t qrt_session_state_t;
+
+// A held session. Thread-safe. Let go by close, by free, or when its lock ends.
+typedef struct qrt_session_t qrt_session_t;
+
+// What became of settlements. Result i belongs to entry i. Immutable, any thread.
+typedef struct qrt_settle_results_t qrt_settle_results_t;
+
+// A list of deliveries and how each ends. One thread at a time may add to it.
+typedef struct qrt_settlements_t qrt_settlements_t;
+
+// Text in memory of the library's.
+typedef struct qrt_text_t qrt_text_t;
+
+// What a function came to: `QRT_OK`, `QRT_PENDING`, or the kind of its error. Callers must have
+// a default branch: kinds may be added.
+typedef int32_t qrt_status_t;
+
+// Bytes that somebody else owns. Always borrowed: valid until the moment the function that gave
+// them names. Text is UTF-8 and not NUL-terminated. `{NULL, 0}` is the empty value.
+typedef struct {
+    // The first byte; may be NULL when `len` is 0.
+    const uint8_t *data;
+    // How many bytes.
+    size_t len;
+} qrt_bytes_t;
+
+// How a pending operation tells its end. `fn` runs exactly once, on a thread of the runtime and
+// with no lock held; then `free` runs once. It may run while the call that began the operation is
+// still returning; `*op` is written before. When the call ends at once, with or without an error,
+// neither runs and `user_data` stays the caller's. Either may be NULL. Neither may throw or
+// unwind. This struct is frozen for ever.
+typedef struct {
+    // Told of the end. `op` borrows for the length of the call: take its result here, or keep
+    // the operation the call gave out.
+    void (*fn)(void *user_data,
+               qrt_op_t *op);
+    // Passed to both functions.
+    void *user_data;
+    // Frees `user_data` after `fn`.
+    void (*free)(void *user_data);
+} qrt_completion_t;
+
+// Options of a consumer. Begin with `QRT_CONSUMER_OPTIONS_INIT`. Callbacks run on threads of the
+// runtime, one at a time for each consumer, with no lock held; they may call every function but
+// those that wait, and should return quickly. They must not throw or unwind.
+typedef struct {
+    // `sizeof(qrt_consumer_options_t)` of the caller.
+    size_t struct_size;
+    // At most this many messages in one batch. Default 64.
+    uint32_t max_messages;
+    // Messages that may be handed over before more is granted. Default 64.
+    uint32_t credits;
+    // How long each receive waits at the provider, in milliseconds. Default 10,000.
+    int64_t wait_ms;
+    // How long messages are locked, in milliseconds; -1: as long as the queue says. Default -1.
+    int64_t lock_ms;
+    // Takes a batch, which the callee owns and frees. Required.
+    void (*on_batch)(void *user_data,
+                     qrt_batch_t *batch);
+    // Told when a receive fails, with the status (`error` borrows for the call), and when
+    // receiving goes on (`QRT_OK`, NULL). May be NULL.
+    void (*on_state)(void *user_data,
+                     qrt_status_t status,
+                     const qrt_error_t *error);
+    // Passed to the callbacks.
+    void *user_data;
+    // Frees `user_data`, once, after the last callback has returned. May be NULL.
+    void (*free)(void *user_data);
+} qrt_consumer_options_t;
+
+// Which dead letters are meant; every field that is set must match. Begin with
+// `QRT_DEAD_LETTER_FILTER_INIT`, which means all.
+typedef struct {
+    // `sizeof(qrt_dead_letter_filter_t)` of the caller.
+    size_t struct_size;
+    // The one of this id; empty: any. Borrows for the length of the call, as all fields.
+    qrt_bytes_t id;
+    // With this reason; empty: any.
+    qrt_bytes_t reason;
+    // Of this session; empty: any.
+    qrt_bytes_t session;
+    // With this header; empty: any.
+    qrt_bytes_t header_name;
+    // The value the header must have.
+    qrt_bytes_t header_value;
+    // Given up at this moment or later, in milliseconds since 1970 UTC; -1: any.
+    int64_t since;
+    // Given up before this moment, in milliseconds since 1970 UTC; -1: any.
+    int64_t until;
+} qrt_dead_letter_filter_t;
+
+// How dead letters are sent back. Begin with `QRT_REDRIVE_OPTIONS_INIT`.
+typedef struct {
+    // `sizeof(qrt_redrive_options_t)` of the caller.
+    size_t struct_size;
+    // At most this many; 0: all. Default 0.
+    uint64_t max;
+    // Go on after this number: `last` of an earlier report; 0: from the first. Default 0.
+    uint64_t after;
+    // At most this many a second; 0: as fast as it goes. Default 0.
+    uint32_t per_second;
+    // 1: only count what would be sent back. Default 0.
+    uint32_t dry_run;
+} qrt_redrive_options_t;
+
+// What a redrive did.
+typedef struct {
+    // Dead letters that matched.
+    uint64_t matched;
+    // Dead letters that are back in the queue.
+    uint64_t redriven;
+    // Dead letters that could not be sent back and stay.
+    uint64_t failed;
+    // The number of the last one looked at: where to go on; 0 when there was none.
+    uint64_t last;
+    // Zero; for later versions.
+    uint64_t reserved[4];
+} qrt_redrive_report_t;
+
+// An ended operation.
+typedef struct {
+    // The tag given to `qrt_events_completion`.
+    uint64_t tag;
+    // The operation, ended; the caller owns it, takes its result and frees it.
+    qrt_op_t *op;
+} qrt_event_t;
+
+// Counts and ages of a queue at one moment.
+typedef struct {
+    // Messages to be received now.
+    uint64_t ready;
+    // Messages in somebody's hands.
+    uint64_t in_flight;
+    // Messages that appear later.
+    uint64_t delayed;
+    // Dead letters.
+    uint64_t dead;
+    // Bytes of all but the dead letters.
+    uint64_t bytes;
+    // Sessions that have messages, a holder or a state.
+    uint64_t sessions;
+    // Age of the oldest message that is not a dead letter, in milliseconds; -1 without any.
+    int64_t oldest_age_ms;
+    // Zero; for later versions.
+    uint64_t reserved[5];
+} qrt_statistics_t;
+
+// Options of a receive. Begin with `QRT_RECEIVE_OPTIONS_INIT`.
+typedef struct {
+    // `sizeof(qrt_receive_options_t)` of the caller.
+    size_t struct_size;
+    // At most this many messages. Default 1.
+    uint32_t max_messages;
+    // `QRT_MAY_BLOCK` or 0. Default 0.
+    uint32_t flags;
+    // How long to wait for the first message, in milliseconds; 0 looks once. Default 10,000.
+    int64_t wait_ms;
+    // How long the messages are locked, in milliseconds; -1: as long as the queue says. Default
+    // -1.
+    int64_t lock_ms;
+} qrt_receive_options_t;
+
+// Options of a runtime. Begin with `QRT_RUNTIME_OPTIONS_INIT`.
+typedef struct {
+    // `sizeof(qrt_runtime_options_t)` of the caller.
+    size_t struct_size;
+    // Configuration as JSON, such as `{"worker_threads": 2}`; empty for the defaults. Borrows for
+    // the length of the call.
+    qrt_bytes_t config;
+    // 1: time stands still until `qrt_runtime_advance` moves it, for tests. 0: the system's time.
+    uint32_t virtual_clock;
+} qrt_runtime_options_t;
+
+// Options of an accept. Begin with `QRT_SESSION_OPTIONS_INIT`.
+typedef struct {
+    // `sizeof(qrt_session_options_t)` of the caller.
+    size_t struct_size;
+    // The session to take, or empty for whichever has work. Default empty. Borrows for the
+    // length of the call.
+    qrt_bytes_t id;
+    // How long to wait for a session with work, in milliseconds; 0 looks once. Default 10,000.
+    int64_t wait_ms;
+    // How long the session is locked, in milliseconds; -1: as long as the queue says. Default -1.
+    int64_t lock_ms;
+} qrt_session_options_t;
+
+// Done; results are where they were asked for.
+#define QRT_OK 0
+
+// Begun; the completion will run, and the operation holds the result then.
+#define QRT_PENDING 1
+
+// An argument of the call is wrong.
+#define QRT_ERR_INVALID_ARGUMENT 10
+
+// A configuration value is wrong.
+#define QRT_ERR_INVALID_CONFIG 11
+
+// A message cannot be sent as it is.
+#define QRT_ERR_INVALID_MESSAGE 12
+
+// A message is larger than the provider takes.
+#define QRT_ERR_MESSAGE_TOO_LARGE 13
+
+// The object, or what it belongs to, was closed or shut down.
+#define QRT_ERR_CLOSED 20
+
+// The object belongs to the parent of this forked process.
+#define QRT_ERR_FORKED 21
+
+// The operation was cancelled.
+#define QRT_ERR_CANCELLED 22
+
+// Waiting here would wait for the calling thread itself.
+#define QRT_ERR_WOULD_DEADLOCK 23
+
+// The provider cannot do this.
+#define QRT_ERR_UNSUPPORTED 24
+
+// There is no queue of this name.
+#define QRT_ERR_QUEUE_NOT_FOUND 30
+
+// There is a queue of this name already.
+#define QRT_ERR_ALREADY_EXISTS 31
+
+// The credentials were not accepted.
+#define QRT_ERR_UNAUTHENTICATED 40
+
+// The credentials do not allow this.
+#define QRT_ERR_PERMISSION_DENIED 41
+
+// The delivery was settled before, or is not of this queue.
+#define QRT_ERR_INVALID_RECEIPT 50
+
+// The lock of the delivery ran out.
+#define QRT_ERR_LOCK_LOST 51
+
+// Somebody else holds the session.
+#define QRT_ERR_SESSION_LOCKED 52
+
+// The lock of the session ran out.
+#define QRT_ERR_SESSION_LOCK_LOST 53
+
+// Not done in time.
+#define QRT_ERR_TIMEOUT 60
+
+// The provider asks to slow down.
+#define QRT_ERR_THROTTLED 61
+
+// The provider cannot be reached.
+#define QRT_ERR_UNAVAILABLE 62
+
+// The circuit breaker is open.
+#define QRT_ERR_CIRCUIT_OPEN 63
+
+// A bound is reached.
+#define QRT_ERR_FULL 64
+
+// The file system failed.
+#define QRT_ERR_IO 70
+
+// A store holds something that cannot be read.
+#define QRT_ERR_CORRUPT 71
+
+// The provider failed in a way of its own.
+#define QRT_ERR_PROVIDER 80
+
+// A bug of this library, or an unwinding callback.
+#define QRT_ERR_PANIC 99
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+// Opens a client of the provider that `url` names, such as `memory:`. `config` is configuration
+// as JSON over the URL's own, or empty. Creates no queue and lists none.
+//
+// `QRT_OK`: `*client` is there, the caller owns it. `QRT_PENDING`: `done` will run, and
+// `qrt_op_take_client` gives it. `op` may be NULL. Copies its inputs. Any thread.
+qrt_status_t qrt_client_open(qrt_runtime_t *runtime,
+                             qrt_bytes_t url,
+                             qrt_bytes_t config,
+                             qrt_completion_t done,
+                             qrt_client_t **client,
+                             qrt_op_t **op,
+                             qrt_error_t **error);
+
+// Opens a queue of a client. `config` is options as JSON over the client's, such as
+// `{"budget": 3, "lock": "10s"}`, or empty. Creates nothing; asks no network. The caller owns
+// `*queue`. Copies its inputs. Any thread.
+qrt_status_t qrt_queue_open(qrt_client_t *client,
+                            qrt_bytes_t name,
+                            qrt_bytes_t config,
+                            qrt_queue_t **queue,
+                            qrt_error_t **error);
+
+// What the provider can do and its limits, as JSON:
+// `{"provider": ..., "support": {"sessions": "native", ...}, "limits": {...}}`. The caller owns
+// it. Any thread.
+qrt_status_t qrt_client_capabilities(const qrt_client_t *client,
+                                     qrt_text_t **text,
+                                     qrt_error_t **error);
+
+// Ends a client: verbs that wait end with `QRT_ERR_CLOSED`, later ones fail with it. Deliveries
+// in hand come back when their locks end. Again does nothing. Ends at once or pends, as
+// `qrt_op_take_unit` tells. Any thread.
+qrt_status_t qrt_client_close(qrt_client_t *client,
+                              qrt_completion_t done,
+                              qrt_op_t **op,
+                              qrt_error_t **error);
+
+// Frees the caller's hold on a client; its queues go on holding theirs. Never waits. NULL does
+// nothing. Any thread.
+void qrt_client_free(qrt_client_t *client);
+
+// Begins to receive from a queue by callback. The caller owns `*consumer`. When the call fails,
+// no callback runs and `user_data` stays the caller's. Any thread.
+qrt_status_t qrt_consumer_start(qrt_queue_t *queue,
+                                const qrt_consumer_options_t *options,
+                                qrt_consumer_t **consumer,
+                                qrt_error_t **error);
+
+// Lets a consumer hand over `messages` more. Any thread.
+qrt_status_t qrt_consumer_grant(qrt_consumer_t *consumer,
+                                uint32_t messages,
+                                qrt_error_t **error);
+
+// Stops a consumer: no new batch; ends when the last callback has returned and `user_data` is
+// freed. Ends at once or pends, as `qrt_op_take_unit` tells. From a callback of the consumer
+// itself it pends; do not wait for it there. Again does nothing more. Any thread.
+qrt_status_t qrt_consumer_stop(qrt_consumer_t *consumer,
+                               qrt_completion_t done,
+                               qrt_op_t **op,
+                               qrt_error_t **error);
+
+// Frees the caller's hold on a consumer and stops it in the background; never waits, and may be
+// called from its own callbacks. NULL does nothing. Any thread.
+void qrt_consumer_free(qrt_consumer_t *consumer);
+
+// Lists up to `max` dead letters, oldest first, from after the number `after` on (0: from the
+// first). The filter may be NULL. `QRT_OK`: `*letters` has them, the caller owns it.
+// `QRT_PENDING`: `qrt_op_take_dead_letters`. Any thread.
+qrt_status_t qrt_dead_letters_list(qrt_queue_t *queue,
+                                   const qrt_dead_letter_filter_t *filter_,
+                                   uint64_t after,
+                                   uint32_t max,
+                                   qrt_completion_t done,
+                                   qrt_dead_letters_t **letters,
+                                   qrt_op_t **op,
+                                   qrt_error_t **error);
+
+// Sends dead letters back, oldest first: their budget is whole again, and the header
+// `qrt-redrive-count` counts. Filter and options may be NULL. `report` is written on `QRT_OK`;
+// `QRT_PENDING`: `qrt_op_take_redrive_report`. Stopped in the middle, nothing is lost. Any thread.
+qrt_status_t qrt_dead_letters_redrive(qrt_queue_t *queue,
+                                      const qrt_dead_letter_filter_t *filter_,
+                                      const qrt_redrive_options_t *options,
+                                      qrt_completion_t done,
+                                      qrt_redrive_report_t *report,
+                                      qrt_op_t **op,
+                                      qrt_error_t **error);
+
+// Deletes dead letters for good. The filter may be NULL, which means all. `count` is written on
+// `QRT_OK`; `QRT_PENDING`: `qrt_op_take_count`. Any thread.
+qrt_status_t qrt_dead_letters_purge(qrt_queue_t *queue,
+                                    const qrt_dead_letter_filter_t *filter_,
+                                    qrt_completion_t done,
+                                    uint64_t *count,
+                                    qrt_op_t **op,
+                                    qrt_error_t **error);
+
+// How many dead letters; 0 for NULL. Any thread.
+size_t qrt_dead_letters_count(const qrt_dead_letters_t *letters);
+
+// The body of dead letter `index`. Borrows until the listing is freed. Any thread.
+qrt_bytes_t qrt_dead_letters_body(const qrt_dead_letters_t *letters,
+                                  size_t index);
+
+// A text field (`QRT_FIELD_...`) of dead letter `index`, or empty. Borrows until the listing is
+// freed. Any thread.
+qrt_bytes_t qrt_dead_letters_field(const qrt_dead_letters_t *letters,
+                                   size_t index,
+                                   uint32_t field);
+
+// The value of a header of dead letter `index`, or empty. Borrows until the listing is freed.
+// Any thread.
+qrt_bytes_t qrt_dead_letters_header(const qrt_dead_letters_t *letters,
+                                    size_t index,
+                                    qrt_bytes_t name);
+
+// Why dead letter `index` was given up, in a word. Borrows until the listing is freed. Any thread.
+qrt_bytes_t qrt_dead_letters_reason(const qrt_dead_letters_t *letters,
+                                    size_t index);
+
+// Why dead letter `index` was given up, at length, or empty. Borrows until the listing is freed.
+// Any thread.
+qrt_bytes_t qrt_dead_letters_description(const qrt_dead_letters_t *letters,
+                                         size_t index);
+
+// The queue dead letter `index` was sent to. Borrows until the listing is freed. Any thread.
+qrt_bytes_t qrt_dead_letters_source(const qrt_dead_letters_t *letters,
+                                    size_t index);
+
+// Attempts made at dead letter `index`. Any thread.
+uint32_t qrt_dead_letters_attempts(const qrt_dead_letters_t *letters,
+                                   size_t index);
+
+// The number of dead letter `index`: the cursor of a listing. Any thread.
+uint64_t qrt_dead_letters_number(const qrt_dead_letters_t *letters,
+                                 size_t index);
+
+// When dead letter `index` was sent, in milliseconds since 1970 UTC. Any thread.
+int64_t qrt_dead_letters_enqueued_at(const qrt_dead_letters_t *letters,
+                                     size_t index);
+
+// When dead letter `index` was given up, in milliseconds since 1970 UTC. Any thread.
+int64_t qrt_dead_letters_dead_lettered_at(const qrt_dead_letters_t *letters,
+                                          size_t index);
+
+// Frees a listing. NULL does nothing. Any thread.
+void qrt_dead_letters_free(qrt_dead_letters_t *letters);
+
+// How many messages; 0 for NULL. Any thread.
+size_t qrt_batch_count(const qrt_batch_t *batch);
+
+// Delivery `index`, or NULL when there is none. Borrows until the batch is freed; retain it to
+// keep it longer. Any thread.
+const qrt_delivery_t *qrt_batch_get(const qrt_batch_t *batch,
+                                    size_t index);
+
+// Frees the caller's hold on a batch; retained deliveries keep its memory. NULL does nothing.
+// Any thread.
+void qrt_batch_free(qrt_batch_t *batch);
+
+// One more hold on a delivery, and so on the memory of its batch: free it with
+// `qrt_delivery_free`. Answers the same pointer; NULL for NULL. Any thread.
+const qrt_delivery_t *qrt_delivery_retain(const qrt_delivery_t *delivery);
+
+// Gives up a hold made by `qrt_delivery_retain`. Settles nothing. NULL does nothing. Any thread.
+void qrt_delivery_free(const qrt_delivery_t *delivery);
+
+// The body. Borrows until the delivery is freed. Any thread.
+qrt_bytes_t qrt_delivery_body(const qrt_delivery_t *delivery);
+
+// A text field (`QRT_FIELD_...`), or empty. Borrows until the delivery is freed. Any thread.
+qrt_bytes_t qrt_delivery_field(const qrt_delivery_t *delivery,
+                               uint32_t field);
+
+// The value of a header, or empty. Borrows until the delivery is freed. Any thread.
+qrt_bytes_t qrt_delivery_header(const qrt_delivery_t *delivery,
+                                qrt_bytes_t name);
+
+// How many headers; 0 for NULL. Any thread.
+size_t qrt_delivery_header_count(const qrt_delivery_t *delivery);
+
+// Name and value of header `index`, in the order of the names; both empty when there is none.
+// Borrows until the delivery is freed. Any thread.
+void qrt_delivery_header_at(const qrt_delivery_t *delivery,
+                            size_t index,
+                            qrt_bytes_t *name,
+                            qrt_bytes_t *value);
+
+// Which attempt at the message this is, from 1; 0 for NULL. Any thread.
+uint32_t qrt_delivery_attempt(const qrt_delivery_t *delivery);
+
+// The message's place in the order of the queue. Any thread.
+uint64_t qrt_delivery_sequence(const qrt_delivery_t *delivery);
+
+// When the message was sent, in milliseconds since 1970 UTC. Any thread.
+int64_t qrt_delivery_enqueued_at(const qrt_delivery_t *delivery);
+
+// When the lock ends, in milliseconds since 1970 UTC. Any thread.
+int64_t qrt_delivery_locked_until(const qrt_delivery_t *delivery);
+
+// 1 when the delivery was settled through its own functions, else 0. Any thread.
+uint32_t qrt_delivery_is_settled(const qrt_delivery_t *delivery);
+
+// Done; gone for good. `QRT_OK` or `QRT_PENDING`, as `qrt_op_take_unit` tells.
+// `QRT_ERR_INVALID_RECEIPT` when it was settled before, `QRT_ERR_LOCK_LOST` or
+// `QRT_ERR_SESSION_LOCK_LOST` when its lock ended. `flags`: `QRT_MAY_BLOCK` or 0. The delivery
+// stays the caller's. Any thread.
+qrt_status_t qrt_delivery_ack(const qrt_delivery_t *delivery,
+                              uint32_t flags,
+                              qrt_completion_t done,
+                              qrt_op_t **op,
+                              qrt_error_t **error);
+
+// This attempt failed: the message comes back after `delay_ms` (-1: as the queue's retry policy
+// says), or is dead-lettered when its budget is spent, with `reason` (may be empty) as the
+// description. Otherwise as `qrt_delivery_ack`. Any thread.
+qrt_status_t qrt_delivery_nack(const qrt_delivery_t *delivery,
+                               qrt_bytes_t reason,
+                               int64_t delay_ms,
+                               uint32_t flags,
+                               qrt_completion_t done,
+                               qrt_op_t **op,
+                               qrt_error_t **error);
+
+// Given back unblamed, after `delay_ms` (-1: at once): the attempt does not count. Otherwise as
+// `qrt_delivery_ack`. Any thread.
+qrt_status_t qrt_delivery_release(const qrt_delivery_t *delivery,
+                                  int64_t delay_ms,
+                                  uint32_t flags,
+                                  qrt_completion_t done,
+                                  qrt_op_t **op,
+                                  qrt_error_t **error);
+
+// To the dead-letter queue now. `QRT_ERR_FULL` when that has no room: the delivery stays as it
+// was. Otherwise as `qrt_delivery_ack`. Any thread.
+qrt_status_t qrt_delivery_dead_letter(const qrt_delivery_t *delivery,
+                                      qrt_bytes_t reason,
+                                      qrt_bytes_t description,
+                                      uint32_t flags,
+                                      qrt_completion_t done,
+                                      qrt_op_t **op,
+                                      qrt_error_t **error);
+
+// Keeps the lock for `lock_ms` milliseconds from now; of a session's message, the session's lock.
+// Otherwise as `qrt_delivery_ack`. Any thread.
+qrt_status_t qrt_delivery_extend(const qrt_delivery_t *delivery,
+                                 int64_t lock_ms,
+                                 qrt_completion_t done,
+                                 qrt_op_t **op,
+                                 qrt_error_t **error);
+
+// The kind of an error; `QRT_OK` for NULL. Any thread.
+qrt_status_t qrt_error_status(const qrt_error_t *error);
+
+// The whole text: operation, queue, field, what happened and what to do. Borrows until the error
+// is freed. Any thread.
+qrt_bytes_t qrt_error_message(const qrt_error_t *error);
+
+// The provider's own code, or empty. Borrows until the error is freed. Any thread.
+qrt_bytes_t qrt_error_code(const qrt_error_t *error);
+
+// The queue concerned, or empty. Borrows until the error is freed. Any thread.
+qrt_bytes_t qrt_error_queue(const qrt_error_t *error);
+
+// The operation that failed, or empty. Borrows until the error is freed. Any thread.
+qrt_bytes_t qrt_error_operation(const qrt_error_t *error);
+
+// The argument, option or field at fault, or empty. Borrows until the error is freed. Any thread.
+qrt_bytes_t qrt_error_field(const qrt_error_t *error);
+
+// The capability that is missing, or empty. Borrows for ever. Any thread.
+qrt_bytes_t qrt_error_capability(const qrt_error_t *error);
+
+// 1 when the same call may succeed later, else 0. Any thread.
+uint32_t qrt_error_is_retryable(const qrt_error_t *error);
+
+// When to try again at the earliest, in milliseconds from the failure; -1 when unknown. Any
+// thread.
+int64_t qrt_error_retry_after_ms(const qrt_error_t *error);
+
+// Actual size and limit in bytes, for `QRT_ERR_MESSAGE_TOO_LARGE`; 0 otherwise. Either pointer
+// may be NULL. Any thread.
+void qrt_error_sizes(const qrt_error_t *error,
+                     uint64_t *actual,
+                     uint64_t *limit);
+
+// The name of a status, such as `lock_lost`; `unknown` for a number that is none. Borrows for
+// ever. Any thread.
+qrt_bytes_t qrt_status_name(qrt_status_t status);
+
+// Frees an error. NULL does nothing. Any thread.
+void qrt_error_free(qrt_error_t *error);
+
+// Makes an event queue. The caller owns it. Any thread.
+qrt_status_t qrt_events_new(qrt_runtime_t *runtime,
+                            qrt_events_t **events,
+                            qrt_error_t **error);
+
+// A file descriptor that is readable while the queue is not empty (poll, epoll, select,
+// `add_reader`); -1 where there is none. The queue owns it: do not read or close it. Any thread.
+int32_t qrt_events_fd(const qrt_events_t *events);
+
+// Sets the function that is told when the queue turns from empty to not empty, on a thread of
+// the runtime and with no lock held; NULL removes it. It must not throw, and should only wake
+// its loop. Any thread.
+qrt_status_t qrt_events_set_wake(qrt_events_t *events,
+                                 void (*wake)(void *user_data),
+                                 void *user_data,
+                                 qrt_error_t **error);
+
+// A completion that puts the ended operation into this queue under a tag. Pass it to exactly one
+// call; when that call ends at once, with or without an error, give it back with
+// `qrt_events_forget`. NULL gives a completion that does nothing. Any thread.
+qrt_completion_t qrt_events_completion(const qrt_events_t *events,
+                                       uint64_t tag);
+
+// Frees a completion of `qrt_events_completion` whose call ended at once. Any thread.
+void qrt_events_forget(qrt_completion_t completion);
+
+// Moves up to `capacity` ended operations into `events_out`, oldest first; the caller owns them.
+// Answers how many. One thread at a time.
+size_t qrt_events_drain(qrt_events_t *events,
+                        qrt_event_t *events_out,
+                        size_t capacity);
+
+// Frees an event queue: what ends later is dropped, and what is in it as well. NULL does nothing.
+// Any thread.
+void qrt_events_free(qrt_events_t *events);
+
+// Sends the library's logs up to a level to a function, for the whole process, in place of the
+// one before; NULL ends it. It runs on any thread, may not call into the library, and must not
+// throw. Logs hold no bodies and no secrets. `QRT_ERR_ALREADY_EXISTS` when the process has a
+// Rust logger of its own. Any thread.
+qrt_status_t qrt_log_set(Option_LogFn function,
+                         void *user_data,
+                         uint32_t level,
+                         qrt_error_t **error);
+
+// Makes an empty message. The caller owns it. Any thread.
+qrt_status_t qrt_message_new(qrt_message_t **message,
+                             qrt_error_t **error);
+
+// Sets the body. Copies. One thread at a time.
+qrt_status_t qrt_message_set_body(qrt_message_t *message,
+                                  qrt_bytes_t body,
+                                  qrt_error_t **error);
+
+// Sets the body to memory the library takes: `free(user_data)` runs once, on any thread, when
+// the last use of it is over, or at once when the call fails. `free` may be NULL for memory that
+// lives for ever. One thread at a time.
+qrt_status_t qrt_message_take_body(qrt_message_t *message,
+                                   qrt_bytes_t body,
+                                   void (*free)(void *user_data),
+                                   void *user_data,
+                                   qrt_error_t **error);
+
+// Sets a header, in place of one of the same name. Copies. One thread at a time.
+qrt_status_t qrt_message_set_header(qrt_message_t *message,
+                                    qrt_bytes_t name,
+                                    qrt_bytes_t value,
+                                    qrt_error_t **error);
+
+// Gives the message an id of the sender's choice. Copies. One thread at a time.
+qrt_status_t qrt_message_set_id(qrt_message_t *message,
+                                qrt_bytes_t value,
+                                qrt_error_t **error);
+
+// Puts the message into an ordered group. Copies. One thread at a time.
+qrt_status_t qrt_message_set_session(qrt_message_t *message,
+                                     qrt_bytes_t value,
+                                     qrt_error_t **error);
+
+// Says what this message answers or belongs to. Copies. One thread at a time.
+qrt_status_t qrt_message_set_correlation_id(qrt_message_t *message,
+                                            qrt_bytes_t value,
+                                            qrt_error_t **error);
+
+// Says the media type of the body. Copies. One thread at a time.
+qrt_status_t qrt_message_set_content_type(qrt_message_t *message,
+                                          qrt_bytes_t value,
+                                          qrt_error_t **error);
+
+// Within the dedup window only the first message of this dedup id is stored. Copies. One thread at a time.
+qrt_status_t qrt_message_set_dedup_id(qrt_message_t *message,
+                                      qrt_bytes_t value,
+                                      qrt_error_t **error);
+
+// Lets the message appear only this long after its sending. One thread at a time.
+qrt_status_t qrt_message_set_delay_ms(qrt_message_t *message,
+                                      int64_t delay_ms,
+                                      qrt_error_t **error);
+
+// Lets the message expire this long after its sending. One thread at a time.
+qrt_status_t qrt_message_set_ttl_ms(qrt_message_t *message,
+                                    int64_t ttl_ms,
+                                    qrt_error_t **error);
+
+// Frees a message; what was sent of it stays sent. NULL does nothing. Any thread.
+void qrt_message_free(qrt_message_t *message);
+
+// How many results; 0 for NULL. Any thread.
+size_t qrt_send_results_count(const qrt_send_results_t *results);
+
+// `QRT_OK` when message `index` is stored, else why not; `QRT_ERR_INVALID_ARGUMENT` when there is
+// no such result. Any thread.
+qrt_status_t qrt_send_results_status(const qrt_send_results_t *results,
+                                     size_t index);
+
+// The id of stored message `index`; of the first one, if it was a duplicate. Borrows until the
+// results are freed. Any thread.
+qrt_bytes_t qrt_send_results_id(const qrt_send_results_t *results,
+                                size_t index);
+
+// 1 when message `index` was not stored because one of the same dedup id was before it. Any
+// thread.
+uint32_t qrt_send_results_is_duplicate(const qrt_send_results_t *results,
+                                       size_t index);
+
+// The error of message `index`, or NULL. Borrows until the results are freed. Any thread.
+const qrt_error_t *qrt_send_results_error(const qrt_send_results_t *results,
+                                          size_t index);
+
+// Frees results. NULL does nothing. Any thread.
+void qrt_send_results_free(qrt_send_results_t *results);
+
+// How many messages; 0 for NULL. Any thread.
+size_t qrt_peeked_count(const qrt_peeked_t *peeked);
+
+// The body of message `index`. Borrows until the messages are freed. Any thread.
+qrt_bytes_t qrt_peeked_body(const qrt_peeked_t *peeked,
+                            size_t index);
+
+// A text field (`QRT_FIELD_...`) of message `index`; empty when it has none. Borrows until the
+// messages are freed. Any thread.
+qrt_bytes_t qrt_peeked_field(const qrt_peeked_t *peeked,
+                             size_t index,
+                             uint32_t field);
+
+// How message `index` stands: `QRT_STATE_...`. Any thread.
+uint32_t qrt_peeked_state(const qrt_peeked_t *peeked,
+                          size_t index);
+
+// The place of message `index` in the order of the queue: the cursor of a listing. Any thread.
+uint64_t qrt_peeked_sequence(const qrt_peeked_t *peeked,
+                             size_t index);
+
+// Attempts made at message `index`. Any thread.
+uint32_t qrt_peeked_attempts(const qrt_peeked_t *peeked,
+                             size_t index);
+
+// When message `index` was sent, in milliseconds since 1970 UTC. Any thread.
+int64_t qrt_peeked_enqueued_at(const qrt_peeked_t *peeked,
+                               size_t index);
+
+// Frees messages that were looked at. NULL does nothing. Any thread.
+void qrt_peeked_free(qrt_peeked_t *peeked);
+
+// Asks an operation to end. Its completion runs all the same, with `QRT_ERR_CANCELLED` or with
+// the real result if that came first; messages that were received anyway go back unblamed.
+// Asking again does nothing. Any thread.
+qrt_status_t qrt_op_cancel(qrt_op_t *op,
+                           qrt_error_t **error);
+
+// Waits until an operation has ended: at most `timeout_ms` milliseconds, or for ever with -1.
+// `QRT_OK`: it has ended, and its result can be taken. `QRT_ERR_TIMEOUT`: it goes on.
+// `QRT_ERR_WOULD_DEADLOCK` on a thread of a runtime. Any other thread.
+qrt_status_t qrt_op_wait(qrt_op_t *op,
+                         int64_t timeout_ms,
+                         qrt_error_t **error);
+
+// Frees the caller's hold on an operation. One that still runs goes on by itself, its completion
+// runs, and what nobody takes goes back. NULL does nothing. Any thread.
+void qrt_op_free(qrt_op_t *op);
+
+// Takes the outcome of an operation that has no result of its own.
+//
+// `QRT_PENDING` while it runs; the operation's error, once, when it failed. Any thread.
+qrt_status_t qrt_op_take_unit(qrt_op_t *op,
+                              qrt_error_t **error);
+
+// Takes the client of a `qrt_client_open`. The caller owns it.
+//
+// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
+// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
+qrt_status_t qrt_op_take_client(qrt_op_t *op,
+                                qrt_client_t **result,
+                                qrt_error_t **error);
+
+// Takes the messages of a receive. The caller owns the batch.
+//
+// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
+// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
+qrt_status_t qrt_op_take_batch(qrt_op_t *op,
+                               qrt_batch_t **result,
+                               qrt_error_t **error);
+
+// Takes the results of a send. The caller owns them.
+//
+// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
+// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
+qrt_status_t qrt_op_take_send_results(qrt_op_t *op,
+                                      qrt_send_results_t **result,
+                                      qrt_error_t **error);
+
+// Takes the results of a `qrt_settle`. The caller owns them.
+//
+// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
+// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
+qrt_status_t qrt_op_take_settle_results(qrt_op_t *op,
+                                        qrt_settle_results_t **result,
+                                        qrt_error_t **error);
+
+// Takes the session of an accept; NULL when none had work. The caller owns it.
+//
+// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
+// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
+qrt_status_t qrt_op_take_session(qrt_op_t *op,
+                                 qrt_session_t **result,
+                                 qrt_error_t **error);
+
+// Takes the state of a session; NULL when it has none. The caller owns it.
+//
+// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
+// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
+qrt_status_t qrt_op_take_session_state(qrt_op_t *op,
+                                       qrt_session_state_t **result,
+                                       qrt_error_t **error);
+
+// Takes the messages of a peek. The caller owns them.
+//
+// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
+// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
+qrt_status_t qrt_op_take_peeked(qrt_op_t *op,
+                                qrt_peeked_t **result,
+                                qrt_error_t **error);
+
+// Takes the dead letters of a listing. The caller owns them.
+//
+// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
+// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
+qrt_status_t qrt_op_take_dead_letters(qrt_op_t *op,
+                                      qrt_dead_letters_t **result,
+                                      qrt_error_t **error);
+
+// Takes the new end of a lock, in milliseconds since 1970 UTC.
+//
+// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
+// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
+qrt_status_t qrt_op_take_timestamp(qrt_op_t *op,
+                                   int64_t *result,
+                                   qrt_error_t **error);
+
+// Takes the report of a redrive.
+//
+// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
+// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
+qrt_status_t qrt_op_take_redrive_report(qrt_op_t *op,
+                                        qrt_redrive_report_t *result,
+                                        qrt_error_t **error);
+
+// Takes the number of dead letters that were purged.
+//
+// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
+// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
+qrt_status_t qrt_op_take_count(qrt_op_t *op,
+                               uint64_t *result,
+                               qrt_error_t **error);
+
+// Takes the statistics of a queue.
+//
+// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
+// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
+qrt_status_t qrt_op_take_statistics(qrt_op_t *op,
+                                    qrt_statistics_t *result,
+                                    qrt_error_t **error);
+
+// Sends messages. `QRT_OK`: `*results` says what became of each, result i of message i; the
+// caller owns it. `QRT_PENDING`: the queue is full, or the provider is asked; `done` will run,
+// and `qrt_op_take_send_results` gives the results. `flags`: `QRT_MAY_BLOCK` or 0. The messages
+// stay the caller's. Any thread.
+qrt_status_t qrt_queue_send(qrt_queue_t *queue,
+                            const qrt_message_t *const *messages,
+                            size_t count,
+                            uint32_t flags,
+                            qrt_completion_t done,
+                            qrt_send_results_t **results,
+                            qrt_op_t **op,
+                            qrt_error_t **error);
+
+// Sends one message, for callers that need no id back. `QRT_OK`: it is stored. `QRT_PENDING`:
+// `done` will run, and `qrt_op_take_unit` tells. Otherwise as `qrt_queue_send`. Any thread.
+qrt_status_t qrt_queue_send_one(qrt_queue_t *queue,
+                                const qrt_message_t *message,
+                                uint32_t flags,
+                                qrt_completion_t done,
+                                qrt_op_t **op,
+                                qrt_error_t **error);
+
+// Receives messages: as soon as one is there, with what else is ready. `options` may be NULL.
+// `QRT_OK`: `*batch` has them, or is empty when none came and the wait is 0; the caller owns it.
+// `QRT_PENDING`: `done` will run, and `qrt_op_take_batch` gives the batch. A receive that is
+// cancelled, or that nobody takes the result of, gives its messages back unblamed. Any thread.
+qrt_status_t qrt_queue_receive(qrt_queue_t *queue,
+                               const qrt_receive_options_t *options,
+                               qrt_completion_t done,
+                               qrt_batch_t **batch,
+                               qrt_op_t **op,
+                               qrt_error_t **error);
+
+// Looks at up to `max` messages in the order of their sending, from after the sequence number
+// `after` on (0: from the first), without taking them. `QRT_OK`: `*peeked` has them, the caller
+// owns it. `QRT_PENDING`: `qrt_op_take_peeked`. Any thread.
+qrt_status_t qrt_queue_peek(qrt_queue_t *queue,
+                            uint64_t after,
+                            uint32_t max,
+                            qrt_completion_t done,
+                            qrt_peeked_t **peeked,
+                            qrt_op_t **op,
+                            qrt_error_t **error);
+
+// Counts and ages of a queue. `statistics` is written on `QRT_OK`; `QRT_PENDING`:
+// `qrt_op_take_statistics`. Any thread.
+qrt_status_t qrt_queue_statistics(qrt_queue_t *queue,
+                                  qrt_completion_t done,
+                                  qrt_statistics_t *statistics,
+                                  qrt_op_t **op,
+                                  qrt_error_t **error);
+
+// Creates the queue by explicit call; `QRT_ERR_ALREADY_EXISTS` if it is there. Ends at once or
+// pends, as `qrt_op_take_unit` tells. Any thread.
+qrt_status_t qrt_queue_create(qrt_queue_t *queue,
+                              qrt_completion_t done,
+                              qrt_op_t **op,
+                              qrt_error_t **error);
+
+// Frees the caller's hold on a queue; deliveries go on holding theirs. NULL does nothing. Any
+// thread.
+void qrt_queue_free(qrt_queue_t *queue);
+
+// Makes a runtime. `options` may be NULL. The caller owns it. Any thread.
+qrt_status_t qrt_runtime_new(const qrt_runtime_options_t *options,
+                             qrt_runtime_t **runtime,
+                             qrt_error_t **error);
+
+// Ends a runtime: what waits ends with `QRT_ERR_CLOSED`, begun completions are waited for, then
+// the threads stop. `QRT_ERR_TIMEOUT` when that takes longer than `timeout_ms`: a callback
+// hangs, and keeps its thread. `QRT_ERR_WOULD_DEADLOCK` on a thread of a runtime. Later calls on
+// anything of this runtime fail with `QRT_ERR_CLOSED`; again does nothing. Any other thread.
+qrt_status_t qrt_runtime_shutdown(qrt_runtime_t *runtime,
+                                  int64_t timeout_ms,
+                                  qrt_error_t **error);
+
+// Moves a virtual clock by `by_ms` milliseconds; what is due then happens. Any thread.
+qrt_status_t qrt_runtime_advance(qrt_runtime_t *runtime,
+                                 int64_t by_ms,
+                                 qrt_error_t **error);
+
+// The present time of the runtime's clock, in milliseconds since 1970 UTC; 0 for NULL. Any
+// thread.
+int64_t qrt_runtime_now(const qrt_runtime_t *runtime);
+
+// The metrics of all clients of a runtime, as OpenMetrics text. The caller owns it. Any thread.
+qrt_status_t qrt_runtime_metrics(const qrt_runtime_t *runtime,
+                                 qrt_text_t **text,
+                                 qrt_error_t **error);
+
+// The bytes of a text; empty for NULL. Borrows until the text is freed. Any thread.
+qrt_bytes_t qrt_text_bytes(const qrt_text_t *text);
+
+// Frees a text. NULL does nothing. Any thread.
+void qrt_text_free(qrt_text_t *text);
+
+// Frees the caller's hold on a runtime. Never waits: without a shutdown before, the threads end
+// in the background once nothing holds on to them. NULL does nothing. Any thread.
+void qrt_runtime_free(qrt_runtime_t *runtime);
+
+// Takes a session. `options` may be NULL. `QRT_OK`: `*session` is held by the caller, who owns
+// it, or NULL when none had work and the wait is 0. `QRT_PENDING`: `qrt_op_take_session`.
+// `QRT_ERR_SESSION_LOCKED` when the one asked for is held. Any thread.
+qrt_status_t qrt_session_accept(qrt_queue_t *queue,
+                                const qrt_session_options_t *options,
+                                qrt_completion_t done,
+                                qrt_session_t **session,
+                                qrt_op_t **op,
+                                qrt_error_t **error);
+
+// The id of a session; empty for NULL. Borrows until the session is freed. Any thread.
+qrt_bytes_t qrt_session_id(const qrt_session_t *session);
+
+// When the session's lock ends, in milliseconds since 1970 UTC; 0 for NULL. Any thread.
+int64_t qrt_session_locked_until(const qrt_session_t *session);
+
+// Receives messages of a session, in order. Otherwise as `qrt_queue_receive`.
+// `QRT_ERR_SESSION_LOCK_LOST` once the lock has ended. Any thread.
+qrt_status_t qrt_session_receive(qrt_session_t *session,
+                                 const qrt_receive_options_t *options,
+                                 qrt_completion_t done,
+                                 qrt_batch_t **batch,
+                                 qrt_op_t **op,
+                                 qrt_error_t **error);
+
+// Keeps a session, and all its deliveries, for `lock_ms` milliseconds from now; -1: for its lock
+// time. Ends at once or pends, as `qrt_op_take_unit` tells. Any thread.
+qrt_status_t qrt_session_renew(qrt_session_t *session,
+                               int64_t lock_ms,
+                               qrt_completion_t done,
+                               qrt_op_t **op,
+                               qrt_error_t **error);
+
+// The bytes kept with a session, across holders. `QRT_OK`: `*state` has them, or is NULL when
+// there are none; the caller owns it. `QRT_PENDING`: `qrt_op_take_session_state`. Any thread.
+qrt_status_t qrt_session_state(qrt_session_t *session,
+                               qrt_completion_t done,
+                               qrt_session_state_t **state,
+                               qrt_op_t **op,
+                               qrt_error_t **error);
+
+// The bytes of a state; empty for NULL. Borrows until the state is freed. Any thread.
+qrt_bytes_t qrt_session_state_bytes(const qrt_session_state_t *state);
+
+// Frees a state. NULL does nothing. Any thread.
+void qrt_session_state_free(qrt_session_state_t *state);
+
+// Keeps these bytes with a session; `state` NULL removes them. Copies. Ends at once or pends, as
+// `qrt_op_take_unit` tells. Any thread.
+qrt_status_t qrt_session_set_state(qrt_session_t *session,
+                                   const qrt_bytes_t *state,
+                                   qrt_completion_t done,
+                                   qrt_op_t **op,
+                                   qrt_error_t **error);
+
+// Lets go of a session. What is not settled goes back to its place, its attempt used. Ends at
+// once or pends, as `qrt_op_take_unit` tells. Free the handle as well. Any thread.
+qrt_status_t qrt_session_close(qrt_session_t *session,
+                               qrt_completion_t done,
+                               qrt_op_t **op,
+                               qrt_error_t **error);
+
+// Frees a session, and lets go of it in the background. NULL does nothing. Any thread.
+void qrt_session_free(qrt_session_t *session);
+
+// Makes an empty list. The caller owns it. Any thread.
+qrt_status_t qrt_settlements_new(qrt_settlements_t **settlements,
+                                 qrt_error_t **error);
+
+// Adds: this delivery is done. Copies what it needs of the delivery. One thread at a time.
+qrt_status_t qrt_settlements_ack(qrt_settlements_t *settlements,
+                                 const qrt_delivery_t *delivery,
+                                 qrt_error_t **error);
+
+// Adds: this attempt failed, as `qrt_delivery_nack`. Copies. One thread at a time.
+qrt_status_t qrt_settlements_nack(qrt_settlements_t *settlements,
+                                  const qrt_delivery_t *delivery,
+                                  qrt_bytes_t reason,
+                                  int64_t delay_ms,
+                                  qrt_error_t **error);
+
+// Adds: given back unblamed, as `qrt_delivery_release`. Copies. One thread at a time.
+qrt_status_t qrt_settlements_release(qrt_settlements_t *settlements,
+                                     const qrt_delivery_t *delivery,
+                                     int64_t delay_ms,
+                                     qrt_error_t **error);
+
+// Adds: to the dead-letter queue, as `qrt_delivery_dead_letter`. Copies. One thread at a time.
+qrt_status_t qrt_settlements_dead_letter(qrt_settlements_t *settlements,
+                                         const qrt_delivery_t *delivery,
+                                         qrt_bytes_t reason,
+                                         qrt_bytes_t description,
+                                         qrt_error_t **error);
+
+// How many are in the list; 0 for NULL. Any thread.
+size_t qrt_settlements_count(const qrt_settlements_t *settlements);
+
+// Empties the list, to be filled again. NULL does nothing. One thread at a time.
+void qrt_settlements_clear(qrt_settlements_t *settlements);
+
+// Frees a list. NULL does nothing. Any thread.
+void qrt_settlements_free(qrt_settlements_t *settlements);
+
+// Ends the deliveries of a list, all of this queue. `QRT_OK`: `*results` says what became of
+// each, result i of entry i; the caller owns it. `QRT_PENDING`: `qrt_op_take_settle_results`.
+// `results` may be NULL where nobody wants to know: then failures of single entries are not
+// told. `flags`: `QRT_MAY_BLOCK` or 0. The list stays the caller's. Any thread.
+qrt_status_t qrt_settle(qrt_queue_t *queue,
+                        const qrt_settlements_t *settlements,
+                        uint32_t flags,
+                        qrt_completion_t done,
+                        qrt_settle_results_t **results,
+                        qrt_op_t **op,
+                        qrt_error_t **error);
+
+// How many results; 0 for NULL. Any thread.
+size_t qrt_settle_results_count(const qrt_settle_results_t *results);
+
+// `QRT_OK` when entry `index` was settled, else why not; `QRT_ERR_INVALID_ARGUMENT` when there is
+// no such result. Any thread.
+qrt_status_t qrt_settle_results_status(const qrt_settle_results_t *results,
+                                       size_t index);
+
+// The error of entry `index`, or NULL. Borrows until the results are freed. Any thread.
+const qrt_error_t *qrt_settle_results_error(const qrt_settle_results_t *results,
+                                            size_t index);
+
+// Frees results. NULL does nothing. Any thread.
+void qrt_settle_results_free(qrt_settle_results_t *results);
+
+// Keeps the locks of many deliveries of this queue for `lock_ms` milliseconds from now: result i
+// belongs to delivery i of the list, whatever verb it was added with. Otherwise as `qrt_settle`.
+// Any thread.
+qrt_status_t qrt_extend(qrt_queue_t *queue,
+                        const qrt_settlements_t *settlements,
+                        int64_t lock_ms,
+                        qrt_completion_t done,
+                        qrt_settle_results_t **results,
+                        qrt_op_t **op,
+                        qrt_error_t **error);
+
+// The version of the library, such as `0.1.0`. Borrows for ever. Any thread.
+qrt_bytes_t qrt_version(void);
+
+// The ABI version of the library: major * 65536 + minor. Any thread.
+uint32_t qrt_abi_version(void);
+
+// Checks that a program compiled with this header fits this library: pass `QRT_ABI_MAJOR` and
+// `QRT_ABI_MINOR`. `QRT_ERR_UNSUPPORTED` says what to do. Any thread.
+qrt_status_t qrt_check_abi(uint32_t major,
+                           uint32_t minor,
+                           qrt_error_t **error);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* QUEUE_RUNTIME_H */
+
+/** The defaults of `qrt_runtime_options_t`. */
+#define QRT_RUNTIME_OPTIONS_INIT { sizeof(qrt_runtime_options_t), { NULL, 0 }, 0 }
+/** The defaults of `qrt_receive_options_t`. */
+#define QRT_RECEIVE_OPTIONS_INIT { sizeof(qrt_receive_options_t), 1, 0, 10000, -1 }
+/** The defaults of `qrt_session_options_t`. */
+#define QRT_SESSION_OPTIONS_INIT { sizeof(qrt_session_options_t), { NULL, 0 }, 10000, -1 }
+/** The defaults of `qrt_consumer_options_t`; `on_batch` must be set. */
+#define QRT_CONSUMER_OPTIONS_INIT \
+    { sizeof(qrt_consumer_options_t), 64, 64, 10000, -1, NULL, NULL, NULL, NULL }
+/** The defaults of `qrt_dead_letter_filter_t`: all of them. */
+#define QRT_DEAD_LETTER_FILTER_INIT \
+    { sizeof(qrt_dead_letter_filter_t), { NULL, 0 }, { NULL, 0 }, { NULL, 0 }, { NULL, 0 }, \
+      { NULL, 0 }, -1, -1 }
+/** The defaults of `qrt_redrive_options_t`. */
+#define QRT_REDRIVE_OPTIONS_INIT { sizeof(qrt_redrive_options_t), 0, 0, 0, 0 }
+/** A completion that tells nobody. */
+#define QRT_COMPLETION_NONE { NULL, NULL, NULL }
