@@ -122,6 +122,9 @@ impl<'a> World<'a> {
                 }
             }
             Action::Pending(name) => {
+                // Whatever is to end it, and was woken before, has its turn first.
+                let turn = tokio::spawn(async {}).await;
+                turn.map_err(|e| e.to_string())?;
                 let background = self.background.get_mut(name);
                 if !background.ok_or("it was not started")?.is_pending() {
                     return Err("it has ended".to_owned());
