@@ -456,38 +456,4 @@ mod tests {
         let faults = page_faults() - before;
         assert!(faults < 100, "{faults} page faults in 100 bursts");
     }
-
-    /// `cargo test --release body_pool -- --ignored --nocapture`
-    #[test]
-    #[ignore = "prints times for a person to read"]
-    fn times() {
-        let pool = BodyPool::default();
-        let best = |run: &mut dyn FnMut()| {
-            (0..300).fold(f64::MAX, |best, _| {
-                let start = std::time::Instant::now();
-                run();
-                best.min(start.elapsed().as_nanos() as f64 / 500.0)
-            })
-        };
-        let mut burst = Vec::with_capacity(500);
-        for size in [64, 256, 1024, 4096, 16384, 65536] {
-            let data = vec![7; size];
-            let pooled = || pool.copy(std::hint::black_box(&data));
-            let allocated = || Bytes::copy_from_slice(std::hint::black_box(&data));
-            for (name, copy) in [
-                ("pool", &pooled as &dyn Fn() -> Bytes),
-                ("alloc", &allocated),
-            ] {
-                let one = best(&mut || (0..500).for_each(|_| drop(copy())));
-                let cloned = best(&mut || (0..500).for_each(|_| drop(copy().clone())));
-                let many = best(&mut || {
-                    burst.extend((0..500).map(|_| copy()));
-                    burst.clear();
-                });
-                println!(
-                    "{size:6} B {name:6} one {one:8.1} ns, cloned {cloned:8.1} ns, burst {many:8.1} ns"
-                );
-            }
-        }
-    }
 }

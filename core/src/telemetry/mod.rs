@@ -49,8 +49,7 @@ impl Telemetry {
 mod tests {
     use super::*;
     use crate::error::ErrorKind;
-    use std::hint::black_box;
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
     /// The value of a sample of the queue "orders", by its name and further labels.
     fn value(text: &str, name: &str, labels: &str) -> f64 {
@@ -203,27 +202,5 @@ mod tests {
         let all = telemetry.queues.all();
         assert!(all.len() <= 20_000, "{} series", all.len());
         assert_eq!(value(&telemetry.text(), "messages_sent_total", ""), 1.0);
-    }
-
-    /// `cargo test --release telemetry -- --ignored --nocapture`
-    #[test]
-    #[ignore = "prints times for a person to read"]
-    fn times() {
-        let telemetry = Telemetry::new();
-        let orders = telemetry.queue("memory", "orders");
-        let cycles = 10_000u32;
-        let mut best = Duration::MAX;
-        for _ in 0..300 {
-            let start = Instant::now();
-            for _ in 0..cycles {
-                orders.sent(black_box(1));
-                orders.received(black_box(1));
-                orders.settled(black_box("ack"));
-                orders.processed(black_box(Duration::ZERO));
-            }
-            best = best.min(start.elapsed());
-        }
-        let nanos = best.as_nanos() as f64 / f64::from(cycles);
-        println!("sent + received + settled + processed: {nanos:.1} ns");
     }
 }
