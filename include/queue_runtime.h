@@ -1199,8 +1199,7 @@ void qrt_settlements_free(qrt_settlements_t *settlements);
 
 // Ends the deliveries of a list, all of this queue. `QRT_OK`: `*results` says what became of
 // each, result i of entry i; the caller owns it. `QRT_PENDING`: `qrt_op_take_settle_results`.
-// `results` may be NULL where nobody wants to know: then failures of single entries are not
-// told. `flags`: `QRT_MAY_BLOCK` or 0. The list stays the caller's. Any thread.
+// `flags`: `QRT_MAY_BLOCK` or 0. The list stays the caller's. Any thread.
 qrt_status_t qrt_settle(qrt_queue_t *queue,
                         const qrt_settlements_t *settlements,
                         uint32_t flags,

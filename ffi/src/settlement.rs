@@ -160,8 +160,7 @@ pub unsafe extern "C" fn qrt_settlements_free(settlements: *mut qrt_settlements_
 
 /// Ends the deliveries of a list, all of this queue. `QRT_OK`: `*results` says what became of
 /// each, result i of entry i; the caller owns it. `QRT_PENDING`: `qrt_op_take_settle_results`.
-/// `results` may be NULL where nobody wants to know: then failures of single entries are not
-/// told. `flags`: `QRT_MAY_BLOCK` or 0. The list stays the caller's. Any thread.
+/// `flags`: `QRT_MAY_BLOCK` or 0. The list stays the caller's. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qrt_settle(
     queue: *mut qrt_queue_t,
