@@ -1,243 +1,33 @@
 //! A queue as a program uses it: checks, metrics and errors with their place, around the port.
 
+mod observe;
+mod options;
+
+pub use observe::{MessageState, Peeked, Statistics};
+pub(crate) use options::check_lock_argument;
+pub use options::{ReceiveOptions, SessionOptions};
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::Instrument;
 
+use self::options::MAX_RECEIVE;
+
 use crate::capability::Capability;
 use crate::client::ClientInner;
 use crate::clock::{Tick, Timestamp};
-use crate::config::{QueueDefinition, check_lock};
+use crate::config::QueueDefinition;
 use crate::dead_letter::{DeadLetter, DeadLetterFilter, RedriveOptions, RedriveReport, pause};
 use crate::delivery::Delivery;
 use crate::error::{Error, Result};
-use crate::message::{Message, MessageId, SendResult};
-use crate::provider::{
-    AcceptRequest, Moment, ProviderQueue, ReceiveRequest, Received, SessionLock, only,
-};
+use crate::message::{Message, SendResult};
+use crate::provider::{AcceptRequest, Moment, ProviderQueue, ReceiveRequest, Received, only};
 use crate::reply::Reply;
 use crate::sessions::Session;
 use crate::settlement::{Receipt, Settlement, Verb};
 use crate::telemetry::QueueMetrics;
-
-/// The longest wait of a receive or accept.
-pub const MAX_WAIT: Duration = Duration::from_secs(12 * 60 * 60);
-/// The most messages one receive or peek asks for.
-pub const MAX_RECEIVE: u32 = 100_000;
-
-/// What is asked of a receive.
-///
-/// ```
-/// # use queue_runtime_core::ReceiveOptions;
-/// # use std::time::Duration;
-/// let options = ReceiveOptions::new().max_messages(10).wait(Duration::from_secs(20));
-/// ```
-#[derive(Clone, Debug, PartialEq)]
-pub struct ReceiveOptions {
-    max_messages: u32,
-    wait: Duration,
-    lock: Option<Duration>,
-}
-
-impl Default for ReceiveOptions {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl ReceiveOptions {
-    /// One message, waited for up to 10 seconds, locked as long as the queue says.
-    pub const fn new() -> Self {
-        Self {
-            max_messages: 1,
-            wait: Duration::from_secs(10),
-            lock: None,
-        }
-    }
-
-    /// At most this many messages.
-    pub const fn max_messages(mut self, max: u32) -> Self {
-        self.max_messages = max;
-        self
-    }
-
-    /// How long to wait for the first message; zero looks once.
-    pub const fn wait(mut self, wait: Duration) -> Self {
-        self.wait = wait;
-        self
-    }
-
-    /// How long the messages are locked, if not as long as the queue says.
-    pub const fn lock(mut self, lock: Duration) -> Self {
-        self.lock = Some(lock);
-        self
-    }
-
-    /// What the port is asked for; for what stands on the core.
-    #[doc(hidden)]
-    pub fn into_request(self) -> Result<ReceiveRequest> {
-        self.request(None)
-    }
-
-    #[inline]
-    pub(crate) fn request(&self, session: Option<Box<SessionLock>>) -> Result<ReceiveRequest> {
-        if self.max_messages == 0 || self.max_messages > MAX_RECEIVE {
-            return Err(Error::invalid_argument(
-                "max_messages",
-                format!("must be between 1 and {MAX_RECEIVE}"),
-            ));
-        }
-        check_wait(self.wait)?;
-        if let Some(lock) = self.lock {
-            check_lock_argument(lock)?;
-        }
-        Ok(ReceiveRequest {
-            max_messages: self.max_messages,
-            wait: self.wait,
-            lock: self.lock,
-            begin: true,
-            session,
-        })
-    }
-}
-
-fn check_wait(wait: Duration) -> Result<()> {
-    if wait > MAX_WAIT {
-        return Err(Error::invalid_argument("wait", "must be at most 12 h"));
-    }
-    Ok(())
-}
-
-pub(crate) fn check_lock_argument(lock: Duration) -> Result<()> {
-    check_lock("lock", lock).map_err(|e| Error::invalid_argument("lock", e.message().to_owned()))
-}
-
-/// Which session to take, and how long to wait for it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SessionOptions {
-    id: Option<Arc<str>>,
-    wait: Duration,
-    lock: Option<Duration>,
-}
-
-impl SessionOptions {
-    /// The session of this id, whether it has messages or not. `SessionLocked` when it is held.
-    pub fn id(id: impl Into<Arc<str>>) -> Self {
-        Self {
-            id: Some(id.into()),
-            wait: Duration::ZERO,
-            lock: None,
-        }
-    }
-
-    /// Whichever session has work and no holder, waited for up to 10 seconds.
-    pub fn next() -> Self {
-        Self {
-            id: None,
-            wait: Duration::from_secs(10),
-            lock: None,
-        }
-    }
-
-    /// How long to wait for a session with work; zero looks once.
-    pub fn wait(mut self, wait: Duration) -> Self {
-        self.wait = wait;
-        self
-    }
-
-    /// How long the session is locked, if not as long as the queue says.
-    pub fn lock(mut self, lock: Duration) -> Self {
-        self.lock = Some(lock);
-        self
-    }
-
-    fn check(&self) -> Result<()> {
-        check_wait(self.wait)?;
-        self.lock.map_or(Ok(()), check_lock_argument)?;
-        let Some(id) = &self.id else { return Ok(()) };
-        crate::message::check_id("session", id)
-            .map_err(|e| Error::invalid_argument("session", e.message().to_owned()))
-    }
-}
-
-/// How a message that is looked at stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MessageState {
-    /// To be received.
-    Ready,
-    /// Not yet to be received: sent with a delay, or given back with one.
-    Delayed,
-    /// In somebody's hands.
-    InFlight,
-}
-
-/// A message that was looked at, not taken.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct Peeked {
-    /// The message's identity.
-    pub id: MessageId,
-    /// The message.
-    pub message: Message,
-    /// How it stands.
-    pub state: MessageState,
-    /// Its place in the order of the queue: the cursor of a listing.
-    pub sequence: u64,
-    /// Attempts made so far.
-    pub attempts: u32,
-    /// When it was sent.
-    pub enqueued_at: Timestamp,
-}
-
-impl Peeked {
-    /// A message as a provider shows it.
-    pub fn new(
-        id: MessageId,
-        message: Message,
-        state: MessageState,
-        sequence: u64,
-        attempts: u32,
-        enqueued_at: Timestamp,
-    ) -> Self {
-        Self {
-            id,
-            message,
-            state,
-            sequence,
-            attempts,
-            enqueued_at,
-        }
-    }
-}
-
-/// Counts and ages of a queue at one moment.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Statistics {
-    /// Messages to be received now.
-    pub ready: u64,
-    /// Messages in somebody's hands.
-    pub in_flight: u64,
-    /// Messages that appear later.
-    pub delayed: u64,
-    /// Dead letters.
-    pub dead: u64,
-    /// Bytes of all but the dead letters.
-    pub bytes: u64,
-    /// Sessions that have messages, dead letters, a holder or a state.
-    pub sessions: u64,
-    /// Age of the oldest message that is not a dead letter.
-    pub oldest_age: Option<Duration>,
-}
-
-impl Statistics {
-    /// Messages in the queue, wherever they stand; without the dead letters.
-    pub fn depth(&self) -> u64 {
-        self.ready + self.in_flight + self.delayed
-    }
-}
 
 /// Awaits a reply; one that is there already is not even kept.
 macro_rules! now_or_later {
@@ -357,9 +147,8 @@ impl Queue {
             wait: options.wait,
             lock: options.lock,
         });
-        let session = |queue: &Queue, lock| Session::new(queue.clone(), lock);
-        self.finish("accept_session", reply, move |queue, lock: Option<_>| {
-            lock.map(|lock| session(queue, lock))
+        self.finish("accept_session", reply, |queue, lock: Option<_>| {
+            lock.map(|lock| Session::new(queue.clone(), lock))
         })
         .await
     }
