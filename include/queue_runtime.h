@@ -46,6 +46,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
+// A verb with this flag may wait for a disk on the calling thread, where that is quicker than a
+// completion. Without it no verb ever waits before it returns.
+#define QRT_MAY_BLOCK 1
+
+// To be received.
+#define QRT_STATE_READY 0
+
+// Not yet to be received.
+#define QRT_STATE_DELAYED 1
+
+// In somebody's hands.
+#define QRT_STATE_IN_FLIGHT 2
+
 // Something failed.
 #define QRT_LOG_ERROR 1
 
@@ -61,46 +74,19 @@
 // Everything.
 #define QRT_LOG_TRACE 5
 
-// The message's identity.
-#define QRT_FIELD_ID 0
-
-// The ordered group.
-#define QRT_FIELD_SESSION 1
-
-// What the message answers or belongs to.
-#define QRT_FIELD_CORRELATION_ID 2
-
-// The media type of the body.
-#define QRT_FIELD_CONTENT_TYPE 3
-
-// The dedup id.
-#define QRT_FIELD_DEDUP_ID 4
-
-// To be received.
-#define QRT_STATE_READY 0
-
-// Not yet to be received.
-#define QRT_STATE_DELAYED 1
-
-// In somebody's hands.
-#define QRT_STATE_IN_FLIGHT 2
-
-// A verb with this flag may wait for a disk on the calling thread, where that is quicker than a
-// completion. Without it no verb ever waits before it returns.
-#define QRT_MAY_BLOCK 1
-
 // The ABI's major version: equal in header and library, or they do not fit.
 #define QRT_ABI_MAJOR 0
 
 // The ABI's minor version: that of the header is at most that of the library.
 #define QRT_ABI_MINOR 1
 
-typedef struct Option_LogFn Option_LogFn;
-
 // Messages of one receive, each a delivery. Immutable, any thread. Outlives its queue, client
 // and runtime safely. Freeing it settles nothing: what is not settled comes back when its lock
 // ends.
 typedef struct qrt_batch_t qrt_batch_t;
+
+// Bytes or text in memory of the library's. Immutable, any thread.
+typedef struct qrt_buffer_t qrt_buffer_t;
 
 // A connection to one provider. Thread-safe.
 typedef struct qrt_client_t qrt_client_t;
@@ -123,8 +109,9 @@ typedef struct qrt_error_t qrt_error_t;
 // empty. Thread-safe; drained by one thread at a time.
 typedef struct qrt_events_t qrt_events_t;
 
-// A message to send: filled in, sent as often as wanted, freed. One thread at a time may change
-// it; any number may send it.
+// A message: made by the caller to be sent as often as wanted, or seen in what holds it (a
+// delivery, a listing), which it is borrowed from. One thread at a time may change one of the
+// caller's; any number may read and send it.
 typedef struct qrt_message_t qrt_message_t;
 
 // A pending operation: to cancel, to wait for, to take the result from. Thread-safe.
@@ -136,14 +123,14 @@ typedef struct qrt_peeked_t qrt_peeked_t;
 // A queue of a client. Thread-safe.
 typedef struct qrt_queue_t qrt_queue_t;
 
+// What a redrive did. Immutable, any thread.
+typedef struct qrt_redrive_report_t qrt_redrive_report_t;
+
 // Threads and time that clients stand on. Thread-safe. Several may live in one process.
 typedef struct qrt_runtime_t qrt_runtime_t;
 
 // What became of the messages of a send. Result i belongs to message i. Immutable, any thread.
 typedef struct qrt_send_results_t qrt_send_results_t;
-
-// The bytes kept with a session. Immutable, any thread.
-typedef struct qrt_session_state_t qrt_session_state_t;
 
 // A held session. Thread-safe. Let go by close, by free, or when its lock ends.
 typedef struct qrt_session_t qrt_session_t;
@@ -154,8 +141,8 @@ typedef struct qrt_settle_results_t qrt_settle_results_t;
 // A list of deliveries and how each ends. One thread at a time may add to it.
 typedef struct qrt_settlements_t qrt_settlements_t;
 
-// Text in memory of the library's.
-typedef struct qrt_text_t qrt_text_t;
+// Counts and ages of a queue at one moment. Immutable, any thread.
+typedef struct qrt_statistics_t qrt_statistics_t;
 
 // What a function came to: `QRT_OK`, `QRT_PENDING`, or the kind of its error. Callers must have
 // a default branch: kinds may be added.
@@ -170,11 +157,23 @@ typedef struct {
     size_t len;
 } qrt_bytes_t;
 
+// Options of a runtime. Begin with `QRT_RUNTIME_OPTIONS_INIT`.
+typedef struct {
+    // `sizeof(qrt_runtime_options_t)` of the caller.
+    size_t struct_size;
+    // Configuration as JSON, such as `{"worker_threads": 2}`; empty for the defaults. Borrows for
+    // the length of the call.
+    qrt_bytes_t config;
+    // 1: time stands still until `qrt_runtime_advance` moves it, for tests. 0: the system's time.
+    uint32_t virtual_clock;
+} qrt_runtime_options_t;
+
 // How a pending operation tells its end. `fn` runs exactly once, on a thread of the runtime and
-// with no lock held; then `free` runs once. It may run while the call that began the operation is
-// still returning; `*op` is written before. When the call ends at once, with or without an error,
-// neither runs and `user_data` stays the caller's. Either may be NULL. Neither may throw or
-// unwind. This struct is frozen for ever.
+// with no lock held; then `free` runs once. Beginning it is the last thing the call does: `fn`
+// finds `*op` written, and may free whatever was passed, but another thread may run it before
+// the caller sees the status. When the call ends at once, with or without an error, neither runs
+// and `user_data` stays the caller's. Either may be NULL. Neither may throw or unwind. A runtime
+// that shuts down runs what is left, with `QRT_ERR_CLOSED`. This struct is frozen for ever.
 typedef struct {
     // Told of the end. `op` borrows for the length of the call: take its result here, or keep
     // the operation the call gave out.
@@ -185,6 +184,34 @@ typedef struct {
     // Frees `user_data` after `fn`.
     void (*free)(void *user_data);
 } qrt_completion_t;
+
+// Options of a receive. Begin with `QRT_RECEIVE_OPTIONS_INIT`.
+typedef struct {
+    // `sizeof(qrt_receive_options_t)` of the caller.
+    size_t struct_size;
+    // At most this many messages. Default 1.
+    uint32_t max_messages;
+    // `QRT_MAY_BLOCK` or 0. Default 0.
+    uint32_t flags;
+    // How long to wait for the first message, in milliseconds; 0 looks once. Default 10,000.
+    int64_t wait_ms;
+    // How long the messages are locked, in milliseconds; -1: as long as the queue says. Default
+    // -1.
+    int64_t lock_ms;
+} qrt_receive_options_t;
+
+// Options of an accept. Begin with `QRT_SESSION_OPTIONS_INIT`.
+typedef struct {
+    // `sizeof(qrt_session_options_t)` of the caller.
+    size_t struct_size;
+    // The session to take, or empty for whichever has work. Default empty. Borrows for the
+    // length of the call.
+    qrt_bytes_t id;
+    // How long to wait for a session with work, in milliseconds; 0 looks once. Default 10,000.
+    int64_t wait_ms;
+    // How long the session is locked, in milliseconds; -1: as long as the queue says. Default -1.
+    int64_t lock_ms;
+} qrt_session_options_t;
 
 // Options of a consumer. Begin with `QRT_CONSUMER_OPTIONS_INIT`. Callbacks run on threads of the
 // runtime, one at a time for each consumer, with no lock held; they may call every function but
@@ -214,13 +241,23 @@ typedef struct {
     void (*free)(void *user_data);
 } qrt_consumer_options_t;
 
+// An ended operation.
+typedef struct {
+    // The tag given to `qrt_events_completion`.
+    uint64_t tag;
+    // The operation, ended; the caller owns it, takes its result and frees it.
+    qrt_op_t *op;
+} qrt_event_t;
+
 // Which dead letters are meant; every field that is set must match. Begin with
 // `QRT_DEAD_LETTER_FILTER_INIT`, which means all.
 typedef struct {
     // `sizeof(qrt_dead_letter_filter_t)` of the caller.
     size_t struct_size;
-    // The one of this id; empty: any. Borrows for the length of the call, as all fields.
-    qrt_bytes_t id;
+    // With one of these ids; NULL: any. Borrows for the length of the call, as all fields.
+    const qrt_bytes_t *ids;
+    // How many ids.
+    size_t ids_count;
     // With this reason; empty: any.
     qrt_bytes_t reason;
     // Of this session; empty: any.
@@ -249,86 +286,12 @@ typedef struct {
     uint32_t dry_run;
 } qrt_redrive_options_t;
 
-// What a redrive did.
-typedef struct {
-    // Dead letters that matched.
-    uint64_t matched;
-    // Dead letters that are back in the queue.
-    uint64_t redriven;
-    // Dead letters that could not be sent back and stay.
-    uint64_t failed;
-    // The number of the last one looked at: where to go on; 0 when there was none.
-    uint64_t last;
-    // Zero; for later versions.
-    uint64_t reserved[4];
-} qrt_redrive_report_t;
-
-// An ended operation.
-typedef struct {
-    // The tag given to `qrt_events_completion`.
-    uint64_t tag;
-    // The operation, ended; the caller owns it, takes its result and frees it.
-    qrt_op_t *op;
-} qrt_event_t;
-
-// Counts and ages of a queue at one moment.
-typedef struct {
-    // Messages to be received now.
-    uint64_t ready;
-    // Messages in somebody's hands.
-    uint64_t in_flight;
-    // Messages that appear later.
-    uint64_t delayed;
-    // Dead letters.
-    uint64_t dead;
-    // Bytes of all but the dead letters.
-    uint64_t bytes;
-    // Sessions that have messages, a holder or a state.
-    uint64_t sessions;
-    // Age of the oldest message that is not a dead letter, in milliseconds; -1 without any.
-    int64_t oldest_age_ms;
-    // Zero; for later versions.
-    uint64_t reserved[5];
-} qrt_statistics_t;
-
-// Options of a receive. Begin with `QRT_RECEIVE_OPTIONS_INIT`.
-typedef struct {
-    // `sizeof(qrt_receive_options_t)` of the caller.
-    size_t struct_size;
-    // At most this many messages. Default 1.
-    uint32_t max_messages;
-    // `QRT_MAY_BLOCK` or 0. Default 0.
-    uint32_t flags;
-    // How long to wait for the first message, in milliseconds; 0 looks once. Default 10,000.
-    int64_t wait_ms;
-    // How long the messages are locked, in milliseconds; -1: as long as the queue says. Default
-    // -1.
-    int64_t lock_ms;
-} qrt_receive_options_t;
-
-// Options of a runtime. Begin with `QRT_RUNTIME_OPTIONS_INIT`.
-typedef struct {
-    // `sizeof(qrt_runtime_options_t)` of the caller.
-    size_t struct_size;
-    // Configuration as JSON, such as `{"worker_threads": 2}`; empty for the defaults. Borrows for
-    // the length of the call.
-    qrt_bytes_t config;
-    // 1: time stands still until `qrt_runtime_advance` moves it, for tests. 0: the system's time.
-    uint32_t virtual_clock;
-} qrt_runtime_options_t;
-
-// Options of an accept. Begin with `QRT_SESSION_OPTIONS_INIT`.
-typedef struct {
-    // `sizeof(qrt_session_options_t)` of the caller.
-    size_t struct_size;
-    // The session to take, or empty for whichever has work. Default empty. Borrows for the
-    // length of the call.
-    qrt_bytes_t id;
-    // How long to wait for a session with work, in milliseconds; 0 looks once. Default 10,000.
-    int64_t wait_ms;
-    // How long the session is locked, in milliseconds; -1: as long as the queue says. Default -1.
-    int64_t lock_ms;
-} qrt_session_options_t;
+// Takes one line of log: its level, the part of the library it comes from, its text. Both borrow
+// for the length of the call.
+typedef void (*qrt_log_fn_t)(void *user_data,
+                             uint32_t level,
+                             qrt_bytes_t target,
+                             qrt_bytes_t message);
 
 // Done; results are where they were asked for.
 #define QRT_OK 0
@@ -418,6 +381,37 @@ typedef struct {
 extern "C" {
 #endif // __cplusplus
 
+// Makes a runtime. `options` may be NULL. The caller owns it. Any thread.
+qrt_status_t qrt_runtime_new(const qrt_runtime_options_t *options,
+                             qrt_runtime_t **runtime,
+                             qrt_error_t **error);
+
+// Ends a runtime: what waits ends with `QRT_ERR_CLOSED`, begun completions are waited for, then
+// the threads stop. `QRT_ERR_TIMEOUT` when that takes longer than `timeout_ms`: a callback
+// hangs, and keeps its thread. `QRT_ERR_WOULD_DEADLOCK` on a thread of a runtime. Later calls on
+// anything of this runtime fail with `QRT_ERR_CLOSED`; again does nothing. Any other thread.
+qrt_status_t qrt_runtime_shutdown(qrt_runtime_t *runtime,
+                                  int64_t timeout_ms,
+                                  qrt_error_t **error);
+
+// Moves a virtual clock by `by_ms` milliseconds; what is due then happens. Any thread.
+qrt_status_t qrt_runtime_advance(qrt_runtime_t *runtime,
+                                 int64_t by_ms,
+                                 qrt_error_t **error);
+
+// The present time of the runtime's clock, in milliseconds since 1970 UTC; 0 for NULL. Any
+// thread.
+int64_t qrt_runtime_now(const qrt_runtime_t *runtime);
+
+// The metrics of all clients of a runtime, as OpenMetrics text. The caller owns it. Any thread.
+qrt_status_t qrt_runtime_metrics(const qrt_runtime_t *runtime,
+                                 qrt_buffer_t **text,
+                                 qrt_error_t **error);
+
+// Frees the caller's hold on a runtime. Never waits: without a shutdown before, the threads end
+// in the background once nothing holds on to them. NULL does nothing. Any thread.
+void qrt_runtime_free(qrt_runtime_t *runtime);
+
 // Opens a client of the provider that `url` names, such as `memory:`. `config` is configuration
 // as JSON over the URL's own, or empty. Creates no queue and lists none.
 //
@@ -444,7 +438,7 @@ qrt_status_t qrt_queue_open(qrt_client_t *client,
 // `{"provider": ..., "support": {"sessions": "native", ...}, "limits": {...}}`. The caller owns
 // it. Any thread.
 qrt_status_t qrt_client_capabilities(const qrt_client_t *client,
-                                     qrt_text_t **text,
+                                     qrt_buffer_t **json,
                                      qrt_error_t **error);
 
 // Ends a client: verbs that wait end with `QRT_ERR_CLOSED`, later ones fail with it. Deliveries
@@ -459,112 +453,225 @@ qrt_status_t qrt_client_close(qrt_client_t *client,
 // nothing. Any thread.
 void qrt_client_free(qrt_client_t *client);
 
-// Begins to receive from a queue by callback. The caller owns `*consumer`. When the call fails,
-// no callback runs and `user_data` stays the caller's. Any thread.
-qrt_status_t qrt_consumer_start(qrt_queue_t *queue,
-                                const qrt_consumer_options_t *options,
-                                qrt_consumer_t **consumer,
+// Sends messages. `QRT_OK`: `*results` says what became of each, result i of message i; the
+// caller owns it. `QRT_PENDING`: the queue is full, or the provider is asked; `done` will run,
+// and `qrt_op_take_send_results` gives the results. `flags`: `QRT_MAY_BLOCK` or 0. The messages
+// stay the caller's. Any thread.
+qrt_status_t qrt_queue_send(qrt_queue_t *queue,
+                            const qrt_message_t *const *messages,
+                            size_t count,
+                            uint32_t flags,
+                            qrt_completion_t done,
+                            qrt_send_results_t **results,
+                            qrt_op_t **op,
+                            qrt_error_t **error);
+
+// Sends one message, for callers that need no id back. `QRT_OK`: it is stored. `QRT_PENDING`:
+// `done` will run, and `qrt_op_take_unit` tells. Otherwise as `qrt_queue_send`. Any thread.
+qrt_status_t qrt_queue_send_one(qrt_queue_t *queue,
+                                const qrt_message_t *message,
+                                uint32_t flags,
+                                qrt_completion_t done,
+                                qrt_op_t **op,
                                 qrt_error_t **error);
 
-// Lets a consumer hand over `messages` more. Any thread.
-qrt_status_t qrt_consumer_grant(qrt_consumer_t *consumer,
-                                uint32_t messages,
-                                qrt_error_t **error);
-
-// Stops a consumer: no new batch; ends when the last callback has returned and `user_data` is
-// freed. Ends at once or pends, as `qrt_op_take_unit` tells. From a callback of the consumer
-// itself it pends; do not wait for it there. Again does nothing more. Any thread.
-qrt_status_t qrt_consumer_stop(qrt_consumer_t *consumer,
+// Receives messages: as soon as one is there, with what else is ready. `options` may be NULL.
+// `QRT_OK`: `*batch` has them, or is empty when none came and the wait is 0; the caller owns it.
+// `QRT_PENDING`: `done` will run, and `qrt_op_take_batch` gives the batch. A receive that is
+// cancelled, or that nobody takes the result of, gives its messages back unblamed. Any thread.
+qrt_status_t qrt_queue_receive(qrt_queue_t *queue,
+                               const qrt_receive_options_t *options,
                                qrt_completion_t done,
+                               qrt_batch_t **batch,
                                qrt_op_t **op,
                                qrt_error_t **error);
 
-// Frees the caller's hold on a consumer and stops it in the background; never waits, and may be
-// called from its own callbacks. NULL does nothing. Any thread.
-void qrt_consumer_free(qrt_consumer_t *consumer);
+// Looks at up to `max` messages in the order of their sending, from after the sequence number
+// `after` on (0: from the first), without taking them. `QRT_OK`: `*peeked` has them, the caller
+// owns it. `QRT_PENDING`: `qrt_op_take_peeked`. Any thread.
+qrt_status_t qrt_queue_peek(qrt_queue_t *queue,
+                            uint64_t after,
+                            uint32_t max,
+                            qrt_completion_t done,
+                            qrt_peeked_t **peeked,
+                            qrt_op_t **op,
+                            qrt_error_t **error);
 
-// Lists up to `max` dead letters, oldest first, from after the number `after` on (0: from the
-// first). The filter may be NULL. `QRT_OK`: `*letters` has them, the caller owns it.
-// `QRT_PENDING`: `qrt_op_take_dead_letters`. Any thread.
-qrt_status_t qrt_dead_letters_list(qrt_queue_t *queue,
-                                   const qrt_dead_letter_filter_t *filter_,
-                                   uint64_t after,
-                                   uint32_t max,
-                                   qrt_completion_t done,
-                                   qrt_dead_letters_t **letters,
-                                   qrt_op_t **op,
+// Counts and ages of a queue. `QRT_OK`: `*statistics` has them, the caller owns it.
+// `QRT_PENDING`: `qrt_op_take_statistics`. Any thread.
+qrt_status_t qrt_queue_statistics(qrt_queue_t *queue,
+                                  qrt_completion_t done,
+                                  qrt_statistics_t **statistics,
+                                  qrt_op_t **op,
+                                  qrt_error_t **error);
+
+// Creates the queue by explicit call; `QRT_ERR_ALREADY_EXISTS` if it is there. Ends at once or
+// pends, as `qrt_op_take_unit` tells. Any thread.
+qrt_status_t qrt_queue_create(qrt_queue_t *queue,
+                              qrt_completion_t done,
+                              qrt_op_t **op,
+                              qrt_error_t **error);
+
+// Frees the caller's hold on a queue; deliveries go on holding theirs. NULL does nothing. Any
+// thread.
+void qrt_queue_free(qrt_queue_t *queue);
+
+// Makes an empty message. The caller owns it. Any thread.
+qrt_status_t qrt_message_new(qrt_message_t **message,
+                             qrt_error_t **error);
+
+// Sets the body. Copies. One thread at a time.
+qrt_status_t qrt_message_set_body(qrt_message_t *message,
+                                  qrt_bytes_t body,
+                                  qrt_error_t **error);
+
+// Sets the body to memory the library takes: `free(user_data)` runs once, on any thread, when
+// the last use of it is over, or at once when the call fails. `free` may be NULL for memory that
+// lives for ever. One thread at a time.
+qrt_status_t qrt_message_take_body(qrt_message_t *message,
+                                   qrt_bytes_t body,
+                                   void (*free)(void *user_data),
+                                   void *user_data,
                                    qrt_error_t **error);
 
-// Sends dead letters back, oldest first: their budget is whole again, and the header
-// `qrt-redrive-count` counts. Filter and options may be NULL. `report` is written on `QRT_OK`;
-// `QRT_PENDING`: `qrt_op_take_redrive_report`. Stopped in the middle, nothing is lost. Any thread.
-qrt_status_t qrt_dead_letters_redrive(qrt_queue_t *queue,
-                                      const qrt_dead_letter_filter_t *filter_,
-                                      const qrt_redrive_options_t *options,
-                                      qrt_completion_t done,
-                                      qrt_redrive_report_t *report,
-                                      qrt_op_t **op,
-                                      qrt_error_t **error);
-
-// Deletes dead letters for good. The filter may be NULL, which means all. `count` is written on
-// `QRT_OK`; `QRT_PENDING`: `qrt_op_take_count`. Any thread.
-qrt_status_t qrt_dead_letters_purge(qrt_queue_t *queue,
-                                    const qrt_dead_letter_filter_t *filter_,
-                                    qrt_completion_t done,
-                                    uint64_t *count,
-                                    qrt_op_t **op,
+// Sets a header, in place of one of the same name. Copies. One thread at a time.
+qrt_status_t qrt_message_set_header(qrt_message_t *message,
+                                    qrt_bytes_t name,
+                                    qrt_bytes_t value,
                                     qrt_error_t **error);
 
-// How many dead letters; 0 for NULL. Any thread.
-size_t qrt_dead_letters_count(const qrt_dead_letters_t *letters);
+// Gives the message an id of the sender's choice. Copies. One thread at a time.
+qrt_status_t qrt_message_set_id(qrt_message_t *message,
+                                qrt_bytes_t value,
+                                qrt_error_t **error);
 
-// The body of dead letter `index`. Borrows until the listing is freed. Any thread.
-qrt_bytes_t qrt_dead_letters_body(const qrt_dead_letters_t *letters,
-                                  size_t index);
+// Puts the message into an ordered group. Copies. One thread at a time.
+qrt_status_t qrt_message_set_session(qrt_message_t *message,
+                                     qrt_bytes_t value,
+                                     qrt_error_t **error);
 
-// A text field (`QRT_FIELD_...`) of dead letter `index`, or empty. Borrows until the listing is
-// freed. Any thread.
-qrt_bytes_t qrt_dead_letters_field(const qrt_dead_letters_t *letters,
-                                   size_t index,
-                                   uint32_t field);
+// Says what this message answers or belongs to. Copies. One thread at a time.
+qrt_status_t qrt_message_set_correlation_id(qrt_message_t *message,
+                                            qrt_bytes_t value,
+                                            qrt_error_t **error);
 
-// The value of a header of dead letter `index`, or empty. Borrows until the listing is freed.
+// Says the media type of the body. Copies. One thread at a time.
+qrt_status_t qrt_message_set_content_type(qrt_message_t *message,
+                                          qrt_bytes_t value,
+                                          qrt_error_t **error);
+
+// Within the dedup window only the first message of this dedup id is stored. Copies. One thread
+// at a time.
+qrt_status_t qrt_message_set_dedup_id(qrt_message_t *message,
+                                      qrt_bytes_t value,
+                                      qrt_error_t **error);
+
+// Lets the message appear only this long after its sending. One thread at a time.
+qrt_status_t qrt_message_set_delay_ms(qrt_message_t *message,
+                                      int64_t delay_ms,
+                                      qrt_error_t **error);
+
+// Lets the message expire this long after its sending. One thread at a time.
+qrt_status_t qrt_message_set_ttl_ms(qrt_message_t *message,
+                                    int64_t ttl_ms,
+                                    qrt_error_t **error);
+
+// The body. Borrows as long as the message, until it is changed. Any thread.
+qrt_bytes_t qrt_message_body(const qrt_message_t *message);
+
+// The ordered group the message is in, or empty. Borrows as long as the message, until it is changed. Any thread.
+qrt_bytes_t qrt_message_session(const qrt_message_t *message);
+
+// What the message answers or belongs to, or empty. Borrows as long as the message, until it is changed. Any thread.
+qrt_bytes_t qrt_message_correlation_id(const qrt_message_t *message);
+
+// The media type of the body, or empty. Borrows as long as the message, until it is changed. Any thread.
+qrt_bytes_t qrt_message_content_type(const qrt_message_t *message);
+
+// The dedup id, or empty. Borrows as long as the message, until it is changed. Any thread.
+qrt_bytes_t qrt_message_dedup_id(const qrt_message_t *message);
+
+// How long after its sending the message appears, in milliseconds; -1 when that was not said.
 // Any thread.
-qrt_bytes_t qrt_dead_letters_header(const qrt_dead_letters_t *letters,
-                                    size_t index,
-                                    qrt_bytes_t name);
+int64_t qrt_message_delay_ms(const qrt_message_t *message);
 
-// Why dead letter `index` was given up, in a word. Borrows until the listing is freed. Any thread.
-qrt_bytes_t qrt_dead_letters_reason(const qrt_dead_letters_t *letters,
-                                    size_t index);
-
-// Why dead letter `index` was given up, at length, or empty. Borrows until the listing is freed.
+// How long after its sending the message expires, in milliseconds; -1 when that was not said.
 // Any thread.
-qrt_bytes_t qrt_dead_letters_description(const qrt_dead_letters_t *letters,
-                                         size_t index);
+int64_t qrt_message_ttl_ms(const qrt_message_t *message);
 
-// The queue dead letter `index` was sent to. Borrows until the listing is freed. Any thread.
-qrt_bytes_t qrt_dead_letters_source(const qrt_dead_letters_t *letters,
-                                    size_t index);
+// The value of a header, or empty. Borrows as long as the message, until it is changed. Any
+// thread.
+qrt_bytes_t qrt_message_header(const qrt_message_t *message,
+                               qrt_bytes_t name);
 
-// Attempts made at dead letter `index`. Any thread.
-uint32_t qrt_dead_letters_attempts(const qrt_dead_letters_t *letters,
-                                   size_t index);
+// How many headers; 0 for NULL. Any thread.
+size_t qrt_message_header_count(const qrt_message_t *message);
 
-// The number of dead letter `index`: the cursor of a listing. Any thread.
-uint64_t qrt_dead_letters_number(const qrt_dead_letters_t *letters,
-                                 size_t index);
+// Name and value of header `index`, in the order of the names; both empty when there is none.
+// Either place may be NULL. They borrow as long as the message, until it is changed. Any thread.
+void qrt_message_header_at(const qrt_message_t *message,
+                           size_t index,
+                           qrt_bytes_t *name,
+                           qrt_bytes_t *value);
 
-// When dead letter `index` was sent, in milliseconds since 1970 UTC. Any thread.
-int64_t qrt_dead_letters_enqueued_at(const qrt_dead_letters_t *letters,
+// Frees a message of the caller's; what was sent of it stays sent. Not for one that is borrowed.
+// NULL does nothing. Any thread.
+void qrt_message_free(qrt_message_t *message);
+
+// How many results; 0 for NULL. Any thread.
+size_t qrt_send_results_count(const qrt_send_results_t *results);
+
+// `QRT_OK` when message `index` is stored, else why not; `QRT_ERR_INVALID_ARGUMENT` when there is
+// no such result. Any thread.
+qrt_status_t qrt_send_results_status(const qrt_send_results_t *results,
                                      size_t index);
 
-// When dead letter `index` was given up, in milliseconds since 1970 UTC. Any thread.
-int64_t qrt_dead_letters_dead_lettered_at(const qrt_dead_letters_t *letters,
+// The id of stored message `index`; of the first one, if it was a duplicate. Borrows until the
+// results are freed. Any thread.
+qrt_bytes_t qrt_send_results_id(const qrt_send_results_t *results,
+                                size_t index);
+
+// 1 when message `index` was not stored because one of the same dedup id was before it. Any
+// thread.
+uint32_t qrt_send_results_is_duplicate(const qrt_send_results_t *results,
+                                       size_t index);
+
+// The error of message `index`, or NULL. Borrows until the results are freed. Any thread.
+const qrt_error_t *qrt_send_results_error(const qrt_send_results_t *results,
                                           size_t index);
 
-// Frees a listing. NULL does nothing. Any thread.
-void qrt_dead_letters_free(qrt_dead_letters_t *letters);
+// Frees results. NULL does nothing. Any thread.
+void qrt_send_results_free(qrt_send_results_t *results);
+
+// How many messages; 0 for NULL. Any thread.
+size_t qrt_peeked_count(const qrt_peeked_t *peeked);
+
+// Message `index`, or NULL when there is none. Borrows until the messages are freed. Any thread.
+const qrt_message_t *qrt_peeked_message(const qrt_peeked_t *peeked,
+                                        size_t index);
+
+// The id of message `index`. Borrows until the messages are freed. Any thread.
+qrt_bytes_t qrt_peeked_id(const qrt_peeked_t *peeked,
+                          size_t index);
+
+// How message `index` stands: `QRT_STATE_...`. Any thread.
+uint32_t qrt_peeked_state(const qrt_peeked_t *peeked,
+                          size_t index);
+
+// The place of message `index` in the order of the queue: the cursor of a listing. Any thread.
+uint64_t qrt_peeked_sequence(const qrt_peeked_t *peeked,
+                             size_t index);
+
+// Attempts made at message `index`. Any thread.
+uint32_t qrt_peeked_attempts(const qrt_peeked_t *peeked,
+                             size_t index);
+
+// When message `index` was sent, in milliseconds since 1970 UTC. Any thread.
+int64_t qrt_peeked_enqueued_at(const qrt_peeked_t *peeked,
+                               size_t index);
+
+// Frees messages that were looked at. NULL does nothing. Any thread.
+void qrt_peeked_free(qrt_peeked_t *peeked);
 
 // How many messages; 0 for NULL. Any thread.
 size_t qrt_batch_count(const qrt_batch_t *batch);
@@ -585,26 +692,11 @@ const qrt_delivery_t *qrt_delivery_retain(const qrt_delivery_t *delivery);
 // Gives up a hold made by `qrt_delivery_retain`. Settles nothing. NULL does nothing. Any thread.
 void qrt_delivery_free(const qrt_delivery_t *delivery);
 
-// The body. Borrows until the delivery is freed. Any thread.
-qrt_bytes_t qrt_delivery_body(const qrt_delivery_t *delivery);
+// The message. Borrows until the delivery is freed; may be sent on as it is. Any thread.
+const qrt_message_t *qrt_delivery_message(const qrt_delivery_t *delivery);
 
-// A text field (`QRT_FIELD_...`), or empty. Borrows until the delivery is freed. Any thread.
-qrt_bytes_t qrt_delivery_field(const qrt_delivery_t *delivery,
-                               uint32_t field);
-
-// The value of a header, or empty. Borrows until the delivery is freed. Any thread.
-qrt_bytes_t qrt_delivery_header(const qrt_delivery_t *delivery,
-                                qrt_bytes_t name);
-
-// How many headers; 0 for NULL. Any thread.
-size_t qrt_delivery_header_count(const qrt_delivery_t *delivery);
-
-// Name and value of header `index`, in the order of the names; both empty when there is none.
-// Borrows until the delivery is freed. Any thread.
-void qrt_delivery_header_at(const qrt_delivery_t *delivery,
-                            size_t index,
-                            qrt_bytes_t *name,
-                            qrt_bytes_t *value);
+// The message's id. Borrows until the delivery is freed. Any thread.
+qrt_bytes_t qrt_delivery_id(const qrt_delivery_t *delivery);
 
 // Which attempt at the message this is, from 1; 0 for NULL. Any thread.
 uint32_t qrt_delivery_attempt(const qrt_delivery_t *delivery);
@@ -668,496 +760,6 @@ qrt_status_t qrt_delivery_extend(const qrt_delivery_t *delivery,
                                  qrt_completion_t done,
                                  qrt_op_t **op,
                                  qrt_error_t **error);
-
-// The kind of an error; `QRT_OK` for NULL. Any thread.
-qrt_status_t qrt_error_status(const qrt_error_t *error);
-
-// The whole text: operation, queue, field, what happened and what to do. Borrows until the error
-// is freed. Any thread.
-qrt_bytes_t qrt_error_message(const qrt_error_t *error);
-
-// The provider's own code, or empty. Borrows until the error is freed. Any thread.
-qrt_bytes_t qrt_error_code(const qrt_error_t *error);
-
-// The queue concerned, or empty. Borrows until the error is freed. Any thread.
-qrt_bytes_t qrt_error_queue(const qrt_error_t *error);
-
-// The operation that failed, or empty. Borrows until the error is freed. Any thread.
-qrt_bytes_t qrt_error_operation(const qrt_error_t *error);
-
-// The argument, option or field at fault, or empty. Borrows until the error is freed. Any thread.
-qrt_bytes_t qrt_error_field(const qrt_error_t *error);
-
-// The capability that is missing, or empty. Borrows for ever. Any thread.
-qrt_bytes_t qrt_error_capability(const qrt_error_t *error);
-
-// 1 when the same call may succeed later, else 0. Any thread.
-uint32_t qrt_error_is_retryable(const qrt_error_t *error);
-
-// When to try again at the earliest, in milliseconds from the failure; -1 when unknown. Any
-// thread.
-int64_t qrt_error_retry_after_ms(const qrt_error_t *error);
-
-// Actual size and limit in bytes, for `QRT_ERR_MESSAGE_TOO_LARGE`; 0 otherwise. Either pointer
-// may be NULL. Any thread.
-void qrt_error_sizes(const qrt_error_t *error,
-                     uint64_t *actual,
-                     uint64_t *limit);
-
-// The name of a status, such as `lock_lost`; `unknown` for a number that is none. Borrows for
-// ever. Any thread.
-qrt_bytes_t qrt_status_name(qrt_status_t status);
-
-// Frees an error. NULL does nothing. Any thread.
-void qrt_error_free(qrt_error_t *error);
-
-// Makes an event queue. The caller owns it. Any thread.
-qrt_status_t qrt_events_new(qrt_runtime_t *runtime,
-                            qrt_events_t **events,
-                            qrt_error_t **error);
-
-// A file descriptor that is readable while the queue is not empty (poll, epoll, select,
-// `add_reader`); -1 where there is none. The queue owns it: do not read or close it. Any thread.
-int32_t qrt_events_fd(const qrt_events_t *events);
-
-// Sets the function that is told when the queue turns from empty to not empty, on a thread of
-// the runtime and with no lock held; NULL removes it. It must not throw, and should only wake
-// its loop. Any thread.
-qrt_status_t qrt_events_set_wake(qrt_events_t *events,
-                                 void (*wake)(void *user_data),
-                                 void *user_data,
-                                 qrt_error_t **error);
-
-// A completion that puts the ended operation into this queue under a tag. Pass it to exactly one
-// call; when that call ends at once, with or without an error, give it back with
-// `qrt_events_forget`. NULL gives a completion that does nothing. Any thread.
-qrt_completion_t qrt_events_completion(const qrt_events_t *events,
-                                       uint64_t tag);
-
-// Frees a completion of `qrt_events_completion` whose call ended at once. Any thread.
-void qrt_events_forget(qrt_completion_t completion);
-
-// Moves up to `capacity` ended operations into `events_out`, oldest first; the caller owns them.
-// Answers how many. One thread at a time.
-size_t qrt_events_drain(qrt_events_t *events,
-                        qrt_event_t *events_out,
-                        size_t capacity);
-
-// Frees an event queue: what ends later is dropped, and what is in it as well. NULL does nothing.
-// Any thread.
-void qrt_events_free(qrt_events_t *events);
-
-// Sends the library's logs up to a level to a function, for the whole process, in place of the
-// one before; NULL ends it. It runs on any thread, may not call into the library, and must not
-// throw. Logs hold no bodies and no secrets. `QRT_ERR_ALREADY_EXISTS` when the process has a
-// Rust logger of its own. Any thread.
-qrt_status_t qrt_log_set(Option_LogFn function,
-                         void *user_data,
-                         uint32_t level,
-                         qrt_error_t **error);
-
-// Makes an empty message. The caller owns it. Any thread.
-qrt_status_t qrt_message_new(qrt_message_t **message,
-                             qrt_error_t **error);
-
-// Sets the body. Copies. One thread at a time.
-qrt_status_t qrt_message_set_body(qrt_message_t *message,
-                                  qrt_bytes_t body,
-                                  qrt_error_t **error);
-
-// Sets the body to memory the library takes: `free(user_data)` runs once, on any thread, when
-// the last use of it is over, or at once when the call fails. `free` may be NULL for memory that
-// lives for ever. One thread at a time.
-qrt_status_t qrt_message_take_body(qrt_message_t *message,
-                                   qrt_bytes_t body,
-                                   void (*free)(void *user_data),
-                                   void *user_data,
-                                   qrt_error_t **error);
-
-// Sets a header, in place of one of the same name. Copies. One thread at a time.
-qrt_status_t qrt_message_set_header(qrt_message_t *message,
-                                    qrt_bytes_t name,
-                                    qrt_bytes_t value,
-                                    qrt_error_t **error);
-
-// Gives the message an id of the sender's choice. Copies. One thread at a time.
-qrt_status_t qrt_message_set_id(qrt_message_t *message,
-                                qrt_bytes_t value,
-                                qrt_error_t **error);
-
-// Puts the message into an ordered group. Copies. One thread at a time.
-qrt_status_t qrt_message_set_session(qrt_message_t *message,
-                                     qrt_bytes_t value,
-                                     qrt_error_t **error);
-
-// Says what this message answers or belongs to. Copies. One thread at a time.
-qrt_status_t qrt_message_set_correlation_id(qrt_message_t *message,
-                                            qrt_bytes_t value,
-                                            qrt_error_t **error);
-
-// Says the media type of the body. Copies. One thread at a time.
-qrt_status_t qrt_message_set_content_type(qrt_message_t *message,
-                                          qrt_bytes_t value,
-                                          qrt_error_t **error);
-
-// Within the dedup window only the first message of this dedup id is stored. Copies. One thread at a time.
-qrt_status_t qrt_message_set_dedup_id(qrt_message_t *message,
-                                      qrt_bytes_t value,
-                                      qrt_error_t **error);
-
-// Lets the message appear only this long after its sending. One thread at a time.
-qrt_status_t qrt_message_set_delay_ms(qrt_message_t *message,
-                                      int64_t delay_ms,
-                                      qrt_error_t **error);
-
-// Lets the message expire this long after its sending. One thread at a time.
-qrt_status_t qrt_message_set_ttl_ms(qrt_message_t *message,
-                                    int64_t ttl_ms,
-                                    qrt_error_t **error);
-
-// Frees a message; what was sent of it stays sent. NULL does nothing. Any thread.
-void qrt_message_free(qrt_message_t *message);
-
-// How many results; 0 for NULL. Any thread.
-size_t qrt_send_results_count(const qrt_send_results_t *results);
-
-// `QRT_OK` when message `index` is stored, else why not; `QRT_ERR_INVALID_ARGUMENT` when there is
-// no such result. Any thread.
-qrt_status_t qrt_send_results_status(const qrt_send_results_t *results,
-                                     size_t index);
-
-// The id of stored message `index`; of the first one, if it was a duplicate. Borrows until the
-// results are freed. Any thread.
-qrt_bytes_t qrt_send_results_id(const qrt_send_results_t *results,
-                                size_t index);
-
-// 1 when message `index` was not stored because one of the same dedup id was before it. Any
-// thread.
-uint32_t qrt_send_results_is_duplicate(const qrt_send_results_t *results,
-                                       size_t index);
-
-// The error of message `index`, or NULL. Borrows until the results are freed. Any thread.
-const qrt_error_t *qrt_send_results_error(const qrt_send_results_t *results,
-                                          size_t index);
-
-// Frees results. NULL does nothing. Any thread.
-void qrt_send_results_free(qrt_send_results_t *results);
-
-// How many messages; 0 for NULL. Any thread.
-size_t qrt_peeked_count(const qrt_peeked_t *peeked);
-
-// The body of message `index`. Borrows until the messages are freed. Any thread.
-qrt_bytes_t qrt_peeked_body(const qrt_peeked_t *peeked,
-                            size_t index);
-
-// A text field (`QRT_FIELD_...`) of message `index`; empty when it has none. Borrows until the
-// messages are freed. Any thread.
-qrt_bytes_t qrt_peeked_field(const qrt_peeked_t *peeked,
-                             size_t index,
-                             uint32_t field);
-
-// How message `index` stands: `QRT_STATE_...`. Any thread.
-uint32_t qrt_peeked_state(const qrt_peeked_t *peeked,
-                          size_t index);
-
-// The place of message `index` in the order of the queue: the cursor of a listing. Any thread.
-uint64_t qrt_peeked_sequence(const qrt_peeked_t *peeked,
-                             size_t index);
-
-// Attempts made at message `index`. Any thread.
-uint32_t qrt_peeked_attempts(const qrt_peeked_t *peeked,
-                             size_t index);
-
-// When message `index` was sent, in milliseconds since 1970 UTC. Any thread.
-int64_t qrt_peeked_enqueued_at(const qrt_peeked_t *peeked,
-                               size_t index);
-
-// Frees messages that were looked at. NULL does nothing. Any thread.
-void qrt_peeked_free(qrt_peeked_t *peeked);
-
-// Asks an operation to end. Its completion runs all the same, with `QRT_ERR_CANCELLED` or with
-// the real result if that came first; messages that were received anyway go back unblamed.
-// Asking again does nothing. Any thread.
-qrt_status_t qrt_op_cancel(qrt_op_t *op,
-                           qrt_error_t **error);
-
-// Waits until an operation has ended: at most `timeout_ms` milliseconds, or for ever with -1.
-// `QRT_OK`: it has ended, and its result can be taken. `QRT_ERR_TIMEOUT`: it goes on.
-// `QRT_ERR_WOULD_DEADLOCK` on a thread of a runtime. Any other thread.
-qrt_status_t qrt_op_wait(qrt_op_t *op,
-                         int64_t timeout_ms,
-                         qrt_error_t **error);
-
-// Frees the caller's hold on an operation. One that still runs goes on by itself, its completion
-// runs, and what nobody takes goes back. NULL does nothing. Any thread.
-void qrt_op_free(qrt_op_t *op);
-
-// Takes the outcome of an operation that has no result of its own.
-//
-// `QRT_PENDING` while it runs; the operation's error, once, when it failed. Any thread.
-qrt_status_t qrt_op_take_unit(qrt_op_t *op,
-                              qrt_error_t **error);
-
-// Takes the client of a `qrt_client_open`. The caller owns it.
-//
-// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
-// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
-qrt_status_t qrt_op_take_client(qrt_op_t *op,
-                                qrt_client_t **result,
-                                qrt_error_t **error);
-
-// Takes the messages of a receive. The caller owns the batch.
-//
-// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
-// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
-qrt_status_t qrt_op_take_batch(qrt_op_t *op,
-                               qrt_batch_t **result,
-                               qrt_error_t **error);
-
-// Takes the results of a send. The caller owns them.
-//
-// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
-// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
-qrt_status_t qrt_op_take_send_results(qrt_op_t *op,
-                                      qrt_send_results_t **result,
-                                      qrt_error_t **error);
-
-// Takes the results of a `qrt_settle`. The caller owns them.
-//
-// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
-// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
-qrt_status_t qrt_op_take_settle_results(qrt_op_t *op,
-                                        qrt_settle_results_t **result,
-                                        qrt_error_t **error);
-
-// Takes the session of an accept; NULL when none had work. The caller owns it.
-//
-// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
-// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
-qrt_status_t qrt_op_take_session(qrt_op_t *op,
-                                 qrt_session_t **result,
-                                 qrt_error_t **error);
-
-// Takes the state of a session; NULL when it has none. The caller owns it.
-//
-// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
-// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
-qrt_status_t qrt_op_take_session_state(qrt_op_t *op,
-                                       qrt_session_state_t **result,
-                                       qrt_error_t **error);
-
-// Takes the messages of a peek. The caller owns them.
-//
-// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
-// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
-qrt_status_t qrt_op_take_peeked(qrt_op_t *op,
-                                qrt_peeked_t **result,
-                                qrt_error_t **error);
-
-// Takes the dead letters of a listing. The caller owns them.
-//
-// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
-// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
-qrt_status_t qrt_op_take_dead_letters(qrt_op_t *op,
-                                      qrt_dead_letters_t **result,
-                                      qrt_error_t **error);
-
-// Takes the new end of a lock, in milliseconds since 1970 UTC.
-//
-// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
-// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
-qrt_status_t qrt_op_take_timestamp(qrt_op_t *op,
-                                   int64_t *result,
-                                   qrt_error_t **error);
-
-// Takes the report of a redrive.
-//
-// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
-// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
-qrt_status_t qrt_op_take_redrive_report(qrt_op_t *op,
-                                        qrt_redrive_report_t *result,
-                                        qrt_error_t **error);
-
-// Takes the number of dead letters that were purged.
-//
-// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
-// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
-qrt_status_t qrt_op_take_count(qrt_op_t *op,
-                               uint64_t *result,
-                               qrt_error_t **error);
-
-// Takes the statistics of a queue.
-//
-// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
-// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
-qrt_status_t qrt_op_take_statistics(qrt_op_t *op,
-                                    qrt_statistics_t *result,
-                                    qrt_error_t **error);
-
-// Sends messages. `QRT_OK`: `*results` says what became of each, result i of message i; the
-// caller owns it. `QRT_PENDING`: the queue is full, or the provider is asked; `done` will run,
-// and `qrt_op_take_send_results` gives the results. `flags`: `QRT_MAY_BLOCK` or 0. The messages
-// stay the caller's. Any thread.
-qrt_status_t qrt_queue_send(qrt_queue_t *queue,
-                            const qrt_message_t *const *messages,
-                            size_t count,
-                            uint32_t flags,
-                            qrt_completion_t done,
-                            qrt_send_results_t **results,
-                            qrt_op_t **op,
-                            qrt_error_t **error);
-
-// Sends one message, for callers that need no id back. `QRT_OK`: it is stored. `QRT_PENDING`:
-// `done` will run, and `qrt_op_take_unit` tells. Otherwise as `qrt_queue_send`. Any thread.
-qrt_status_t qrt_queue_send_one(qrt_queue_t *queue,
-                                const qrt_message_t *message,
-                                uint32_t flags,
-                                qrt_completion_t done,
-                                qrt_op_t **op,
-                                qrt_error_t **error);
-
-// Receives messages: as soon as one is there, with what else is ready. `options` may be NULL.
-// `QRT_OK`: `*batch` has them, or is empty when none came and the wait is 0; the caller owns it.
-// `QRT_PENDING`: `done` will run, and `qrt_op_take_batch` gives the batch. A receive that is
-// cancelled, or that nobody takes the result of, gives its messages back unblamed. Any thread.
-qrt_status_t qrt_queue_receive(qrt_queue_t *queue,
-                               const qrt_receive_options_t *options,
-                               qrt_completion_t done,
-                               qrt_batch_t **batch,
-                               qrt_op_t **op,
-                               qrt_error_t **error);
-
-// Looks at up to `max` messages in the order of their sending, from after the sequence number
-// `after` on (0: from the first), without taking them. `QRT_OK`: `*peeked` has them, the caller
-// owns it. `QRT_PENDING`: `qrt_op_take_peeked`. Any thread.
-qrt_status_t qrt_queue_peek(qrt_queue_t *queue,
-                            uint64_t after,
-                            uint32_t max,
-                            qrt_completion_t done,
-                            qrt_peeked_t **peeked,
-                            qrt_op_t **op,
-                            qrt_error_t **error);
-
-// Counts and ages of a queue. `statistics` is written on `QRT_OK`; `QRT_PENDING`:
-// `qrt_op_take_statistics`. Any thread.
-qrt_status_t qrt_queue_statistics(qrt_queue_t *queue,
-                                  qrt_completion_t done,
-                                  qrt_statistics_t *statistics,
-                                  qrt_op_t **op,
-                                  qrt_error_t **error);
-
-// Creates the queue by explicit call; `QRT_ERR_ALREADY_EXISTS` if it is there. Ends at once or
-// pends, as `qrt_op_take_unit` tells. Any thread.
-qrt_status_t qrt_queue_create(qrt_queue_t *queue,
-                              qrt_completion_t done,
-                              qrt_op_t **op,
-                              qrt_error_t **error);
-
-// Frees the caller's hold on a queue; deliveries go on holding theirs. NULL does nothing. Any
-// thread.
-void qrt_queue_free(qrt_queue_t *queue);
-
-// Makes a runtime. `options` may be NULL. The caller owns it. Any thread.
-qrt_status_t qrt_runtime_new(const qrt_runtime_options_t *options,
-                             qrt_runtime_t **runtime,
-                             qrt_error_t **error);
-
-// Ends a runtime: what waits ends with `QRT_ERR_CLOSED`, begun completions are waited for, then
-// the threads stop. `QRT_ERR_TIMEOUT` when that takes longer than `timeout_ms`: a callback
-// hangs, and keeps its thread. `QRT_ERR_WOULD_DEADLOCK` on a thread of a runtime. Later calls on
-// anything of this runtime fail with `QRT_ERR_CLOSED`; again does nothing. Any other thread.
-qrt_status_t qrt_runtime_shutdown(qrt_runtime_t *runtime,
-                                  int64_t timeout_ms,
-                                  qrt_error_t **error);
-
-// Moves a virtual clock by `by_ms` milliseconds; what is due then happens. Any thread.
-qrt_status_t qrt_runtime_advance(qrt_runtime_t *runtime,
-                                 int64_t by_ms,
-                                 qrt_error_t **error);
-
-// The present time of the runtime's clock, in milliseconds since 1970 UTC; 0 for NULL. Any
-// thread.
-int64_t qrt_runtime_now(const qrt_runtime_t *runtime);
-
-// The metrics of all clients of a runtime, as OpenMetrics text. The caller owns it. Any thread.
-qrt_status_t qrt_runtime_metrics(const qrt_runtime_t *runtime,
-                                 qrt_text_t **text,
-                                 qrt_error_t **error);
-
-// The bytes of a text; empty for NULL. Borrows until the text is freed. Any thread.
-qrt_bytes_t qrt_text_bytes(const qrt_text_t *text);
-
-// Frees a text. NULL does nothing. Any thread.
-void qrt_text_free(qrt_text_t *text);
-
-// Frees the caller's hold on a runtime. Never waits: without a shutdown before, the threads end
-// in the background once nothing holds on to them. NULL does nothing. Any thread.
-void qrt_runtime_free(qrt_runtime_t *runtime);
-
-// Takes a session. `options` may be NULL. `QRT_OK`: `*session` is held by the caller, who owns
-// it, or NULL when none had work and the wait is 0. `QRT_PENDING`: `qrt_op_take_session`.
-// `QRT_ERR_SESSION_LOCKED` when the one asked for is held. Any thread.
-qrt_status_t qrt_session_accept(qrt_queue_t *queue,
-                                const qrt_session_options_t *options,
-                                qrt_completion_t done,
-                                qrt_session_t **session,
-                                qrt_op_t **op,
-                                qrt_error_t **error);
-
-// The id of a session; empty for NULL. Borrows until the session is freed. Any thread.
-qrt_bytes_t qrt_session_id(const qrt_session_t *session);
-
-// When the session's lock ends, in milliseconds since 1970 UTC; 0 for NULL. Any thread.
-int64_t qrt_session_locked_until(const qrt_session_t *session);
-
-// Receives messages of a session, in order. Otherwise as `qrt_queue_receive`.
-// `QRT_ERR_SESSION_LOCK_LOST` once the lock has ended. Any thread.
-qrt_status_t qrt_session_receive(qrt_session_t *session,
-                                 const qrt_receive_options_t *options,
-                                 qrt_completion_t done,
-                                 qrt_batch_t **batch,
-                                 qrt_op_t **op,
-                                 qrt_error_t **error);
-
-// Keeps a session, and all its deliveries, for `lock_ms` milliseconds from now; -1: for its lock
-// time. Ends at once or pends, as `qrt_op_take_unit` tells. Any thread.
-qrt_status_t qrt_session_renew(qrt_session_t *session,
-                               int64_t lock_ms,
-                               qrt_completion_t done,
-                               qrt_op_t **op,
-                               qrt_error_t **error);
-
-// The bytes kept with a session, across holders. `QRT_OK`: `*state` has them, or is NULL when
-// there are none; the caller owns it. `QRT_PENDING`: `qrt_op_take_session_state`. Any thread.
-qrt_status_t qrt_session_state(qrt_session_t *session,
-                               qrt_completion_t done,
-                               qrt_session_state_t **state,
-                               qrt_op_t **op,
-                               qrt_error_t **error);
-
-// The bytes of a state; empty for NULL. Borrows until the state is freed. Any thread.
-qrt_bytes_t qrt_session_state_bytes(const qrt_session_state_t *state);
-
-// Frees a state. NULL does nothing. Any thread.
-void qrt_session_state_free(qrt_session_state_t *state);
-
-// Keeps these bytes with a session; `state` NULL removes them. Copies. Ends at once or pends, as
-// `qrt_op_take_unit` tells. Any thread.
-qrt_status_t qrt_session_set_state(qrt_session_t *session,
-                                   const qrt_bytes_t *state,
-                                   qrt_completion_t done,
-                                   qrt_op_t **op,
-                                   qrt_error_t **error);
-
-// Lets go of a session. What is not settled goes back to its place, its attempt used. Ends at
-// once or pends, as `qrt_op_take_unit` tells. Free the handle as well. Any thread.
-qrt_status_t qrt_session_close(qrt_session_t *session,
-                               qrt_completion_t done,
-                               qrt_op_t **op,
-                               qrt_error_t **error);
-
-// Frees a session, and lets go of it in the background. NULL does nothing. Any thread.
-void qrt_session_free(qrt_session_t *session);
 
 // Makes an empty list. The caller owns it. Any thread.
 qrt_status_t qrt_settlements_new(qrt_settlements_t **settlements,
@@ -1223,16 +825,450 @@ const qrt_error_t *qrt_settle_results_error(const qrt_settle_results_t *results,
 // Frees results. NULL does nothing. Any thread.
 void qrt_settle_results_free(qrt_settle_results_t *results);
 
-// Keeps the locks of many deliveries of this queue for `lock_ms` milliseconds from now: result i
-// belongs to delivery i of the list, whatever verb it was added with. Otherwise as `qrt_settle`.
-// Any thread.
+// Keeps the locks of `count` deliveries of this queue for `lock_ms` milliseconds from now: result
+// i belongs to delivery i. Otherwise as `qrt_settle`. Any thread.
 qrt_status_t qrt_extend(qrt_queue_t *queue,
-                        const qrt_settlements_t *settlements,
+                        const qrt_delivery_t *const *deliveries,
+                        size_t count,
                         int64_t lock_ms,
                         qrt_completion_t done,
                         qrt_settle_results_t **results,
                         qrt_op_t **op,
                         qrt_error_t **error);
+
+// Takes a session. `options` may be NULL. `QRT_OK`: `*session` is held by the caller, who owns
+// it, or NULL when none had work and the wait is 0. `QRT_PENDING`: `qrt_op_take_session`.
+// `QRT_ERR_SESSION_LOCKED` when the one asked for is held. Any thread.
+qrt_status_t qrt_session_accept(qrt_queue_t *queue,
+                                const qrt_session_options_t *options,
+                                qrt_completion_t done,
+                                qrt_session_t **session,
+                                qrt_op_t **op,
+                                qrt_error_t **error);
+
+// The id of a session; empty for NULL. Borrows until the session is freed. Any thread.
+qrt_bytes_t qrt_session_id(const qrt_session_t *session);
+
+// When the session's lock ends, in milliseconds since 1970 UTC; 0 for NULL. Any thread.
+int64_t qrt_session_locked_until(const qrt_session_t *session);
+
+// Receives messages of a session, in order. Otherwise as `qrt_queue_receive`.
+// `QRT_ERR_SESSION_LOCK_LOST` once the lock has ended. Any thread.
+qrt_status_t qrt_session_receive(qrt_session_t *session,
+                                 const qrt_receive_options_t *options,
+                                 qrt_completion_t done,
+                                 qrt_batch_t **batch,
+                                 qrt_op_t **op,
+                                 qrt_error_t **error);
+
+// Keeps a session, and all its deliveries, for `lock_ms` milliseconds from now; -1: for its lock
+// time. Ends at once or pends, as `qrt_op_take_unit` tells. Any thread.
+qrt_status_t qrt_session_renew(qrt_session_t *session,
+                               int64_t lock_ms,
+                               qrt_completion_t done,
+                               qrt_op_t **op,
+                               qrt_error_t **error);
+
+// The bytes kept with a session, across holders. `QRT_OK`: `*state` has them, or is NULL when
+// there are none; the caller owns it. `QRT_PENDING`: `qrt_op_take_buffer`. Any thread.
+qrt_status_t qrt_session_state(qrt_session_t *session,
+                               qrt_completion_t done,
+                               qrt_buffer_t **state,
+                               qrt_op_t **op,
+                               qrt_error_t **error);
+
+// Keeps these bytes with a session; `state` NULL removes them. Copies. Ends at once or pends, as
+// `qrt_op_take_unit` tells. Any thread.
+qrt_status_t qrt_session_set_state(qrt_session_t *session,
+                                   const qrt_bytes_t *state,
+                                   qrt_completion_t done,
+                                   qrt_op_t **op,
+                                   qrt_error_t **error);
+
+// Lets go of a session. What is not settled goes back to its place, its attempt used. Ends at
+// once or pends, as `qrt_op_take_unit` tells. Free the handle as well. Any thread.
+qrt_status_t qrt_session_close(qrt_session_t *session,
+                               qrt_completion_t done,
+                               qrt_op_t **op,
+                               qrt_error_t **error);
+
+// Frees a session, and lets go of it in the background. NULL does nothing. Any thread.
+void qrt_session_free(qrt_session_t *session);
+
+// Begins to receive from a queue by callback. The caller owns `*consumer`. When the call fails,
+// no callback runs and `user_data` stays the caller's. Any thread.
+qrt_status_t qrt_consumer_start(qrt_queue_t *queue,
+                                const qrt_consumer_options_t *options,
+                                qrt_consumer_t **consumer,
+                                qrt_error_t **error);
+
+// Lets a consumer hand over `messages` more. Any thread.
+qrt_status_t qrt_consumer_grant(qrt_consumer_t *consumer,
+                                uint32_t messages,
+                                qrt_error_t **error);
+
+// Stops a consumer: no new batch; ends when the last callback has returned and `user_data` is
+// freed. Ends at once or pends, as `qrt_op_take_unit` tells. From a callback of the consumer
+// itself it pends; do not wait for it there. Again does nothing more. Any thread.
+qrt_status_t qrt_consumer_stop(qrt_consumer_t *consumer,
+                               qrt_completion_t done,
+                               qrt_op_t **op,
+                               qrt_error_t **error);
+
+// Frees the caller's hold on a consumer and stops it in the background; never waits, and may be
+// called from its own callbacks. NULL does nothing. Any thread.
+void qrt_consumer_free(qrt_consumer_t *consumer);
+
+// Asks an operation to end. Its completion runs all the same, with `QRT_ERR_CANCELLED` or with
+// the real result if that came first; messages that were received anyway go back unblamed.
+// Asking again does nothing. Any thread.
+qrt_status_t qrt_op_cancel(qrt_op_t *op,
+                           qrt_error_t **error);
+
+// Waits until an operation has ended: at most `timeout_ms` milliseconds, or for ever with -1.
+// `QRT_OK`: it has ended, and its result can be taken. `QRT_ERR_TIMEOUT`: it goes on.
+// `QRT_ERR_WOULD_DEADLOCK` on a thread of a runtime. Any other thread.
+qrt_status_t qrt_op_wait(qrt_op_t *op,
+                         int64_t timeout_ms,
+                         qrt_error_t **error);
+
+// Frees the caller's hold on an operation. One that still runs goes on by itself, its completion
+// runs, and what nobody takes goes back. NULL does nothing. Any thread.
+void qrt_op_free(qrt_op_t *op);
+
+// Takes the outcome of an operation that has no result of its own.
+//
+// `QRT_PENDING` while it runs; the operation's error, once, when it failed. Any thread.
+qrt_status_t qrt_op_take_unit(qrt_op_t *op,
+                              qrt_error_t **error);
+
+// Takes the client of a `qrt_client_open`. The caller owns it.
+//
+// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
+// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
+qrt_status_t qrt_op_take_client(qrt_op_t *op,
+                                qrt_client_t **result,
+                                qrt_error_t **error);
+
+// Takes the messages of a receive. The caller owns the batch.
+//
+// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
+// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
+qrt_status_t qrt_op_take_batch(qrt_op_t *op,
+                               qrt_batch_t **result,
+                               qrt_error_t **error);
+
+// Takes the results of a send. The caller owns them.
+//
+// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
+// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
+qrt_status_t qrt_op_take_send_results(qrt_op_t *op,
+                                      qrt_send_results_t **result,
+                                      qrt_error_t **error);
+
+// Takes the results of a `qrt_settle`. The caller owns them.
+//
+// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
+// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
+qrt_status_t qrt_op_take_settle_results(qrt_op_t *op,
+                                        qrt_settle_results_t **result,
+                                        qrt_error_t **error);
+
+// Takes the session of an accept; NULL when none had work. The caller owns it.
+//
+// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
+// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
+qrt_status_t qrt_op_take_session(qrt_op_t *op,
+                                 qrt_session_t **result,
+                                 qrt_error_t **error);
+
+// Takes the bytes of a `qrt_session_state`; NULL when there are none. The caller owns them.
+//
+// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
+// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
+qrt_status_t qrt_op_take_buffer(qrt_op_t *op,
+                                qrt_buffer_t **result,
+                                qrt_error_t **error);
+
+// Takes the messages of a peek. The caller owns them.
+//
+// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
+// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
+qrt_status_t qrt_op_take_peeked(qrt_op_t *op,
+                                qrt_peeked_t **result,
+                                qrt_error_t **error);
+
+// Takes the dead letters of a listing. The caller owns them.
+//
+// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
+// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
+qrt_status_t qrt_op_take_dead_letters(qrt_op_t *op,
+                                      qrt_dead_letters_t **result,
+                                      qrt_error_t **error);
+
+// Takes the new end of a lock, in milliseconds since 1970 UTC.
+//
+// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
+// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
+qrt_status_t qrt_op_take_timestamp(qrt_op_t *op,
+                                   int64_t *result,
+                                   qrt_error_t **error);
+
+// Takes the report of a redrive. The caller owns it.
+//
+// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
+// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
+qrt_status_t qrt_op_take_redrive_report(qrt_op_t *op,
+                                        qrt_redrive_report_t **result,
+                                        qrt_error_t **error);
+
+// Takes the number of dead letters that were purged.
+//
+// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
+// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
+qrt_status_t qrt_op_take_count(qrt_op_t *op,
+                               uint64_t *result,
+                               qrt_error_t **error);
+
+// Takes the statistics of a queue. The caller owns them.
+//
+// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
+// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
+qrt_status_t qrt_op_take_statistics(qrt_op_t *op,
+                                    qrt_statistics_t **result,
+                                    qrt_error_t **error);
+
+// Makes an event queue. The caller owns it. Any thread.
+qrt_status_t qrt_events_new(qrt_runtime_t *runtime,
+                            qrt_events_t **events,
+                            qrt_error_t **error);
+
+// A file descriptor that is readable while the queue is not empty (poll, epoll, select,
+// `add_reader`); -1 where there is none. The queue owns it: do not read or close it. Any thread.
+int32_t qrt_events_fd(const qrt_events_t *events);
+
+// Sets the function that is told when the queue turns from empty to not empty, on a thread of
+// the runtime and with no lock held; NULL removes it. It must not throw, and should only wake
+// its loop. Any thread.
+qrt_status_t qrt_events_set_wake(qrt_events_t *events,
+                                 void (*wake)(void *user_data),
+                                 void *user_data,
+                                 qrt_error_t **error);
+
+// A completion that puts the ended operation into this queue under a tag. Pass it to exactly one
+// call; when that call ends at once, with or without an error, give it back with
+// `qrt_events_forget`. NULL gives a completion that does nothing. Any thread.
+qrt_completion_t qrt_events_completion(const qrt_events_t *events,
+                                       uint64_t tag);
+
+// Frees a completion of `qrt_events_completion` whose call ended at once. Any thread.
+void qrt_events_forget(qrt_completion_t completion);
+
+// Moves up to `capacity` ended operations into `events_out`, oldest first; the caller owns them.
+// Answers how many. One thread at a time.
+size_t qrt_events_drain(qrt_events_t *events,
+                        qrt_event_t *events_out,
+                        size_t capacity);
+
+// Frees an event queue: what ends later is dropped, and what is in it as well. NULL does nothing.
+// Any thread.
+void qrt_events_free(qrt_events_t *events);
+
+// Messages to be received now; 0 for NULL. Any thread.
+uint64_t qrt_statistics_ready(const qrt_statistics_t *statistics);
+
+// Messages in somebody's hands; 0 for NULL. Any thread.
+uint64_t qrt_statistics_in_flight(const qrt_statistics_t *statistics);
+
+// Messages that appear later; 0 for NULL. Any thread.
+uint64_t qrt_statistics_delayed(const qrt_statistics_t *statistics);
+
+// All messages but the dead letters; 0 for NULL. Any thread.
+uint64_t qrt_statistics_depth(const qrt_statistics_t *statistics);
+
+// Dead letters; 0 for NULL. Any thread.
+uint64_t qrt_statistics_dead(const qrt_statistics_t *statistics);
+
+// Bytes of all messages but the dead letters; 0 for NULL. Any thread.
+uint64_t qrt_statistics_bytes(const qrt_statistics_t *statistics);
+
+// Sessions that have messages, a holder or a state; 0 for NULL. Any thread.
+uint64_t qrt_statistics_sessions(const qrt_statistics_t *statistics);
+
+// Age of the oldest message that is not a dead letter, in milliseconds; -1 without any. Any
+// thread.
+int64_t qrt_statistics_oldest_age_ms(const qrt_statistics_t *statistics);
+
+// Frees statistics. NULL does nothing. Any thread.
+void qrt_statistics_free(qrt_statistics_t *statistics);
+
+// Lists up to `max` dead letters, oldest first, from after the number `after` on (0: from the
+// first). The filter may be NULL. `QRT_OK`: `*letters` has them, the caller owns it.
+// `QRT_PENDING`: `qrt_op_take_dead_letters`. Any thread.
+qrt_status_t qrt_dead_letters_list(qrt_queue_t *queue,
+                                   const qrt_dead_letter_filter_t *filter,
+                                   uint64_t after,
+                                   uint32_t max,
+                                   qrt_completion_t done,
+                                   qrt_dead_letters_t **letters,
+                                   qrt_op_t **op,
+                                   qrt_error_t **error);
+
+// Sends dead letters back, oldest first: their budget is whole again, and the header
+// `qrt-redrive-count` counts. Filter and options may be NULL. `QRT_OK`: `*report` says what was
+// done, the caller owns it. `QRT_PENDING`: `qrt_op_take_redrive_report`. Stopped in the middle,
+// nothing is lost. Any thread.
+qrt_status_t qrt_dead_letters_redrive(qrt_queue_t *queue,
+                                      const qrt_dead_letter_filter_t *filter,
+                                      const qrt_redrive_options_t *options,
+                                      qrt_completion_t done,
+                                      qrt_redrive_report_t **report,
+                                      qrt_op_t **op,
+                                      qrt_error_t **error);
+
+// Deletes dead letters for good. The filter may be NULL, which means all. `count` is written on
+// `QRT_OK`; `QRT_PENDING`: `qrt_op_take_count`. Any thread.
+qrt_status_t qrt_dead_letters_purge(qrt_queue_t *queue,
+                                    const qrt_dead_letter_filter_t *filter,
+                                    qrt_completion_t done,
+                                    uint64_t *count,
+                                    qrt_op_t **op,
+                                    qrt_error_t **error);
+
+// How many dead letters; 0 for NULL. Any thread.
+size_t qrt_dead_letters_count(const qrt_dead_letters_t *letters);
+
+// The message of dead letter `index`, or NULL when there is none. Borrows until the listing is
+// freed. Any thread.
+const qrt_message_t *qrt_dead_letters_message(const qrt_dead_letters_t *letters,
+                                              size_t index);
+
+// The id of dead letter `index`. Borrows until the listing is freed. Any thread.
+qrt_bytes_t qrt_dead_letters_id(const qrt_dead_letters_t *letters,
+                                size_t index);
+
+// Why dead letter `index` was given up, in a word. Borrows until the listing is freed. Any thread.
+qrt_bytes_t qrt_dead_letters_reason(const qrt_dead_letters_t *letters,
+                                    size_t index);
+
+// Why dead letter `index` was given up, at length, or empty. Borrows until the listing is freed.
+// Any thread.
+qrt_bytes_t qrt_dead_letters_description(const qrt_dead_letters_t *letters,
+                                         size_t index);
+
+// The queue dead letter `index` was sent to. Borrows until the listing is freed. Any thread.
+qrt_bytes_t qrt_dead_letters_source(const qrt_dead_letters_t *letters,
+                                    size_t index);
+
+// Attempts made at dead letter `index`. Any thread.
+uint32_t qrt_dead_letters_attempts(const qrt_dead_letters_t *letters,
+                                   size_t index);
+
+// The number of dead letter `index`: the cursor of a listing. Any thread.
+uint64_t qrt_dead_letters_number(const qrt_dead_letters_t *letters,
+                                 size_t index);
+
+// When dead letter `index` was sent, in milliseconds since 1970 UTC. Any thread.
+int64_t qrt_dead_letters_enqueued_at(const qrt_dead_letters_t *letters,
+                                     size_t index);
+
+// When dead letter `index` was first received, in milliseconds since 1970 UTC; -1 when it never
+// was. Any thread.
+int64_t qrt_dead_letters_first_delivered_at(const qrt_dead_letters_t *letters,
+                                            size_t index);
+
+// When dead letter `index` was given up, in milliseconds since 1970 UTC. Any thread.
+int64_t qrt_dead_letters_dead_lettered_at(const qrt_dead_letters_t *letters,
+                                          size_t index);
+
+// Frees a listing. NULL does nothing. Any thread.
+void qrt_dead_letters_free(qrt_dead_letters_t *letters);
+
+// How many dead letters matched; 0 for NULL. Any thread.
+uint64_t qrt_redrive_report_matched(const qrt_redrive_report_t *report);
+
+// How many dead letters are back in the queue; 0 for NULL. Any thread.
+uint64_t qrt_redrive_report_redriven(const qrt_redrive_report_t *report);
+
+// The number of the last dead letter looked at: where to go on; 0 when there was none. Any
+// thread.
+uint64_t qrt_redrive_report_last(const qrt_redrive_report_t *report);
+
+// How many dead letters could not be sent back and stay; 0 for NULL. Any thread.
+size_t qrt_redrive_report_failed_count(const qrt_redrive_report_t *report);
+
+// The id of failed dead letter `index`, or empty. Borrows until the report is freed. Any thread.
+qrt_bytes_t qrt_redrive_report_failed_id(const qrt_redrive_report_t *report,
+                                         size_t index);
+
+// Why failed dead letter `index` could not be sent back, or empty. Borrows until the report is
+// freed. Any thread.
+qrt_bytes_t qrt_redrive_report_failed_reason(const qrt_redrive_report_t *report,
+                                             size_t index);
+
+// Frees a report. NULL does nothing. Any thread.
+void qrt_redrive_report_free(qrt_redrive_report_t *report);
+
+// The bytes of a buffer; empty for NULL. Borrows until the buffer is freed. Any thread.
+qrt_bytes_t qrt_buffer_bytes(const qrt_buffer_t *buffer);
+
+// Frees a buffer. NULL does nothing. Any thread.
+void qrt_buffer_free(qrt_buffer_t *buffer);
+
+// The kind of an error; `QRT_OK` for NULL. Any thread.
+qrt_status_t qrt_error_status(const qrt_error_t *error);
+
+// The whole text: operation, queue, field, what happened and what to do. Borrows until the error
+// is freed. Any thread.
+qrt_bytes_t qrt_error_message(const qrt_error_t *error);
+
+// The provider's own code, or empty. Borrows until the error is freed. Any thread.
+qrt_bytes_t qrt_error_code(const qrt_error_t *error);
+
+// The queue concerned, or empty. Borrows until the error is freed. Any thread.
+qrt_bytes_t qrt_error_queue(const qrt_error_t *error);
+
+// The operation that failed, or empty. Borrows until the error is freed. Any thread.
+qrt_bytes_t qrt_error_operation(const qrt_error_t *error);
+
+// The argument, option or field at fault, or empty. Borrows until the error is freed. Any thread.
+qrt_bytes_t qrt_error_field(const qrt_error_t *error);
+
+// The capability that is missing, or empty. Borrows for ever. Any thread.
+qrt_bytes_t qrt_error_capability(const qrt_error_t *error);
+
+// 1 when the same call may succeed later, else 0. Any thread.
+uint32_t qrt_error_is_retryable(const qrt_error_t *error);
+
+// When to try again at the earliest, in milliseconds from the failure; -1 when unknown. Any
+// thread.
+int64_t qrt_error_retry_after_ms(const qrt_error_t *error);
+
+// Until when what stands in the way does, such as the lock of a session that somebody holds, in
+// milliseconds since 1970 UTC; -1 when unknown. Any thread.
+int64_t qrt_error_until(const qrt_error_t *error);
+
+// Actual size and limit in bytes, for `QRT_ERR_MESSAGE_TOO_LARGE`; 0 otherwise. Either pointer
+// may be NULL. Any thread.
+void qrt_error_sizes(const qrt_error_t *error,
+                     uint64_t *actual,
+                     uint64_t *limit);
+
+// The name of a status, such as `lock_lost`; `unknown` for a number that is none. Borrows for
+// ever. Any thread.
+qrt_bytes_t qrt_status_name(qrt_status_t status);
+
+// Frees an error. NULL does nothing. Any thread.
+void qrt_error_free(qrt_error_t *error);
+
+// Sends the library's logs up to a level to a function, for the whole process, in place of the
+// one before; NULL ends it. It runs on any thread, may not call into the library, and must not
+// throw. Logs hold no bodies and no secrets. `QRT_ERR_ALREADY_EXISTS` when the process has a
+// Rust logger of its own. Any thread.
+qrt_status_t qrt_log_set(qrt_log_fn_t function,
+                         void *user_data,
+                         uint32_t level,
+                         qrt_error_t **error);
 
 // The version of the library, such as `0.1.0`. Borrows for ever. Any thread.
 qrt_bytes_t qrt_version(void);
@@ -1263,7 +1299,7 @@ qrt_status_t qrt_check_abi(uint32_t major,
     { sizeof(qrt_consumer_options_t), 64, 64, 10000, -1, NULL, NULL, NULL, NULL }
 /** The defaults of `qrt_dead_letter_filter_t`: all of them. */
 #define QRT_DEAD_LETTER_FILTER_INIT \
-    { sizeof(qrt_dead_letter_filter_t), { NULL, 0 }, { NULL, 0 }, { NULL, 0 }, { NULL, 0 }, \
+    { sizeof(qrt_dead_letter_filter_t), NULL, 0, { NULL, 0 }, { NULL, 0 }, { NULL, 0 }, \
       { NULL, 0 }, -1, -1 }
 /** The defaults of `qrt_redrive_options_t`. */
 #define QRT_REDRIVE_OPTIONS_INIT { sizeof(qrt_redrive_options_t), 0, 0, 0, 0 }

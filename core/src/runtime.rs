@@ -107,6 +107,12 @@ impl Runtime {
         self.0.telemetry.text()
     }
 
+    /// Waits, by the time this runtime follows.
+    pub async fn sleep(&self, duration: Duration) {
+        let deadline = self.clock().now() + duration;
+        self.0.tasks.sleep_until(deadline).await;
+    }
+
     /// Waits for a future on the calling thread. `WouldDeadlock` on a thread of a tokio runtime.
     pub fn block_on<F: Future>(&self, future: F) -> Result<F::Output> {
         if Handle::try_current().is_ok() {
@@ -132,7 +138,7 @@ impl Runtime {
                 "shutdown was called on a thread of a tokio runtime, which it would wait for",
             ));
         }
-        self.0.closing.cancel();
+        self.close();
         let own = self
             .0
             .own
@@ -149,6 +155,12 @@ impl Runtime {
             ErrorKind::Timeout,
             "something still runs on a thread of the runtime: a callback that hangs?",
         ))
+    }
+
+    /// Ends every client of this runtime: what waits ends with `Closed`. The threads go on.
+    #[doc(hidden)]
+    pub fn close(&self) {
+        self.0.closing.cancel();
     }
 
     /// The tokio runtime below, for what stands on the core.

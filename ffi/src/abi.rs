@@ -42,20 +42,14 @@ impl qrt_bytes_t {
     /// # Safety
     /// `data` points to `len` readable bytes, or `len` is 0.
     pub(crate) unsafe fn bytes<'a>(self, name: &'static str) -> Result<&'a [u8]> {
-        if self.len == 0 {
-            return Ok(&[]);
-        }
-        if self.data.is_null() {
+        if self.len > 0 && self.data.is_null() {
             return Err(Error::invalid_argument(
                 name,
                 "is NULL but has a length; pass {NULL, 0} for the empty value",
             ));
         }
-        if self.len > isize::MAX as usize {
-            return Err(Error::invalid_argument(name, "is longer than memory"));
-        }
-        // SAFETY: not null, and the caller vouches for `len` readable bytes.
-        Ok(unsafe { std::slice::from_raw_parts(self.data, self.len) })
+        // SAFETY: the caller vouches for `len` readable bytes.
+        unsafe { slice(self.data, self.len, name) }
     }
 
     /// The text, for the length of this call.
@@ -125,6 +119,28 @@ pub(crate) unsafe fn borrow<'a, T>(handle: *const T, name: &'static str) -> Resu
 #[cold]
 pub(crate) fn null(name: &'static str) -> Error {
     Error::invalid_argument(name, "is NULL")
+}
+
+/// An array of the caller's, for the length of this call; NULL is fine when it is empty.
+///
+/// # Safety
+/// The pointer is NULL or points to `count` readable values.
+pub(crate) unsafe fn slice<'a, T>(
+    first: *const T,
+    count: usize,
+    name: &'static str,
+) -> Result<&'a [T]> {
+    if count == 0 {
+        return Ok(&[]);
+    }
+    if first.is_null() {
+        return Err(null(name));
+    }
+    if count > isize::MAX as usize / size_of::<T>() {
+        return Err(Error::invalid_argument(name, "is longer than memory"));
+    }
+    // SAFETY: not null, no longer than memory, and the caller vouches for the values.
+    Ok(unsafe { std::slice::from_raw_parts(first, count) })
 }
 
 /// A place the caller wants a result at: not NULL, and emptied before anything else.

@@ -3,10 +3,11 @@
 use queue_runtime_core::{Client, ClientConfig, QueueOptions};
 
 use crate::abi::{borrow, call, free, handle_output, qrt_bytes_t, run};
+use crate::buffer::qrt_buffer_t;
 use crate::error::{qrt_error_t, qrt_status_t};
 use crate::op::{op_place, qrt_completion_t, qrt_op_t, start_future};
 use crate::queue::qrt_queue_t;
-use crate::runtime::{Home, qrt_runtime_t, qrt_text_t};
+use crate::runtime::{Home, qrt_runtime_t};
 
 /// A connection to one provider. Thread-safe.
 pub struct qrt_client_t {
@@ -103,17 +104,18 @@ pub unsafe extern "C" fn qrt_queue_open(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qrt_client_capabilities(
     client: *const qrt_client_t,
-    text: *mut *mut qrt_text_t,
+    json: *mut *mut qrt_buffer_t,
     error: *mut *mut qrt_error_t,
 ) -> qrt_status_t {
     // SAFETY: the caller vouches for the pointers.
     unsafe {
         run(error, || {
-            let place = handle_output(text, "text")?;
+            let place = handle_output(json, "json")?;
             let client = borrow(client, "client")?;
             client.home.check()?;
             let capabilities = client.client.capabilities();
-            place.0 = qrt_text_t::boxed(crate::capability::to_json(capabilities));
+            let json = crate::capability::to_json(capabilities);
+            place.0 = Box::into_raw(qrt_buffer_t::boxed(json));
             Ok(())
         })
     }

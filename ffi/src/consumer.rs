@@ -144,7 +144,7 @@ pub unsafe extern "C" fn qrt_consumer_start(
             let queue = handle.usable()?.clone();
             let shared = Arc::new(Consumer {
                 credits: Arc::new(Semaphore::new(options.credits as usize)),
-                stop: CancellationToken::new(),
+                stop: handle.home.closing().child_token(),
                 stopped: CancellationToken::new(),
                 home: handle.home.clone(),
             });
@@ -154,10 +154,9 @@ pub unsafe extern "C" fn qrt_consumer_start(
                 user_data: options.user_data,
                 free: options.free,
             };
-            handle
-                .home
-                .spawn(pump(shared.clone(), queue, receive, callbacks));
-            place.0 = Box::into_raw(Box::new(qrt_consumer_t(shared)));
+            place.0 = Box::into_raw(Box::new(qrt_consumer_t(shared.clone())));
+            let home = handle.home.clone();
+            home.spawn(pump(shared, queue, receive, callbacks));
             Ok(())
         })
     }
@@ -206,7 +205,7 @@ async fn pump(
                 callbacks.state(Some(error));
                 let wait = Duration::from_millis(50 << failures.min(9));
                 failures += 1;
-                let pause = tokio::time::sleep(wait);
+                let pause = consumer.home.runtime().sleep(wait);
                 if consumer.stop.run_until_cancelled(pause).await.is_none() {
                     break;
                 }

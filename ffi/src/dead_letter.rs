@@ -1,15 +1,16 @@
 //! Dead letters: listing, sending back, deleting.
 
 use queue_runtime_core::{
-    DeadLetter, DeadLetterFilter, MessageId, RedriveOptions, RedriveReport, Result, Timestamp,
+    DeadLetter, DeadLetterFilter, MessageId, RedriveOptions, Result, Timestamp,
 };
 
-use crate::abi::{borrow, call, free, get, handle_output, null, qrt_bytes_t};
+use crate::abi::{borrow, call, free, get, handle_output, null, qrt_bytes_t, slice};
 use crate::error::{qrt_error_t, qrt_status_t};
-use crate::message::{QRT_FIELD_ID, text_of};
+use crate::message::qrt_message_t;
 use crate::op::{op_place, qrt_completion_t, qrt_op_t, start_future};
 use crate::options::{Options, read};
 use crate::queue::qrt_queue_t;
+use crate::redrive::qrt_redrive_report_t;
 
 /// Which dead letters are meant; every field that is set must match. Begin with
 /// `QRT_DEAD_LETTER_FILTER_INIT`, which means all.
@@ -18,8 +19,10 @@ use crate::queue::qrt_queue_t;
 pub struct qrt_dead_letter_filter_t {
     /// `sizeof(qrt_dead_letter_filter_t)` of the caller.
     pub struct_size: usize,
-    /// The one of this id; empty: any. Borrows for the length of the call, as all fields.
-    pub id: qrt_bytes_t,
+    /// With one of these ids; NULL: any. Borrows for the length of the call, as all fields.
+    pub ids: *const qrt_bytes_t,
+    /// How many ids.
+    pub ids_count: usize,
     /// With this reason; empty: any.
     pub reason: qrt_bytes_t,
     /// Of this session; empty: any.
@@ -37,7 +40,8 @@ pub struct qrt_dead_letter_filter_t {
 impl Options for qrt_dead_letter_filter_t {
     const DEFAULT: Self = Self {
         struct_size: size_of::<Self>(),
-        id: qrt_bytes_t::EMPTY,
+        ids: std::ptr::null(),
+        ids_count: 0,
         reason: qrt_bytes_t::EMPTY,
         session: qrt_bytes_t::EMPTY,
         header_name: qrt_bytes_t::EMPTY,
@@ -49,11 +53,12 @@ impl Options for qrt_dead_letter_filter_t {
 
 /// # Safety
 /// The filter is NULL or good.
-unsafe fn filter(filter: *const qrt_dead_letter_filter_t) -> Result<DeadLetterFilter> {
+unsafe fn read_filter(filter: *const qrt_dead_letter_filter_t) -> Result<DeadLetterFilter> {
     // SAFETY: the caller vouches for the pointer and the bytes in it.
     unsafe {
         let filter = read(filter)?;
-        let id = filter.id.some_text("id")?;
+        let ids = slice(filter.ids, filter.ids_count, "ids")?.iter();
+        let ids = ids.map(|id| Ok(MessageId::from(id.text("ids")?)));
         let header = match filter.header_name.some_text("header_name")? {
             Some(name) => Some((
                 name.into(),
@@ -62,7 +67,7 @@ unsafe fn filter(filter: *const qrt_dead_letter_filter_t) -> Result<DeadLetterFi
             None => None,
         };
         Ok(DeadLetterFilter {
-            ids: id.map(MessageId::from).into_iter().collect(),
+            ids: ids.collect::<Result<_>>()?,
             reason: filter.reason.some_text("reason")?.map(Into::into),
             session: filter.session.some_text("session")?.map(Into::into),
             header,
@@ -98,41 +103,13 @@ impl Options for qrt_redrive_options_t {
     };
 }
 
-/// What a redrive did.
-#[repr(C)]
-#[derive(Clone, Copy, Default)]
-pub struct qrt_redrive_report_t {
-    /// Dead letters that matched.
-    pub matched: u64,
-    /// Dead letters that are back in the queue.
-    pub redriven: u64,
-    /// Dead letters that could not be sent back and stay.
-    pub failed: u64,
-    /// The number of the last one looked at: where to go on; 0 when there was none.
-    pub last: u64,
-    /// Zero; for later versions.
-    pub reserved: [u64; 4],
-}
-
-impl qrt_redrive_report_t {
-    fn new(report: &RedriveReport) -> Self {
-        Self {
-            matched: report.matched,
-            redriven: report.redriven,
-            failed: report.failed.len() as u64,
-            last: report.last.unwrap_or(0),
-            reserved: [0; 4],
-        }
-    }
-}
-
 /// Lists up to `max` dead letters, oldest first, from after the number `after` on (0: from the
 /// first). The filter may be NULL. `QRT_OK`: `*letters` has them, the caller owns it.
 /// `QRT_PENDING`: `qrt_op_take_dead_letters`. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qrt_dead_letters_list(
     queue: *mut qrt_queue_t,
-    filter_: *const qrt_dead_letter_filter_t,
+    filter: *const qrt_dead_letter_filter_t,
     after: u64,
     max: u32,
     done: qrt_completion_t,
@@ -146,7 +123,7 @@ pub unsafe extern "C" fn qrt_dead_letters_list(
             let op = op_place(op);
             let place = handle_output(letters, "letters")?;
             let handle = borrow(queue, "queue")?;
-            let filter = filter(filter_)?;
+            let filter = read_filter(filter)?;
             let queue = handle.usable()?.clone();
             let after = (after > 0).then_some(after);
             let list = async move {
@@ -159,15 +136,16 @@ pub unsafe extern "C" fn qrt_dead_letters_list(
 }
 
 /// Sends dead letters back, oldest first: their budget is whole again, and the header
-/// `qrt-redrive-count` counts. Filter and options may be NULL. `report` is written on `QRT_OK`;
-/// `QRT_PENDING`: `qrt_op_take_redrive_report`. Stopped in the middle, nothing is lost. Any thread.
+/// `qrt-redrive-count` counts. Filter and options may be NULL. `QRT_OK`: `*report` says what was
+/// done, the caller owns it. `QRT_PENDING`: `qrt_op_take_redrive_report`. Stopped in the middle,
+/// nothing is lost. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qrt_dead_letters_redrive(
     queue: *mut qrt_queue_t,
-    filter_: *const qrt_dead_letter_filter_t,
+    filter: *const qrt_dead_letter_filter_t,
     options: *const qrt_redrive_options_t,
     done: qrt_completion_t,
-    report: *mut qrt_redrive_report_t,
+    report: *mut *mut qrt_redrive_report_t,
     op: *mut *mut qrt_op_t,
     error: *mut *mut qrt_error_t,
 ) -> qrt_status_t {
@@ -175,7 +153,7 @@ pub unsafe extern "C" fn qrt_dead_letters_redrive(
     unsafe {
         call(error, || {
             let op = op_place(op);
-            let place = report.as_mut().ok_or_else(|| null("report"))?;
+            let place = handle_output(report, "report")?;
             let handle = borrow(queue, "queue")?;
             let options = read(options)?;
             if options.dry_run > 1 {
@@ -185,7 +163,7 @@ pub unsafe extern "C" fn qrt_dead_letters_redrive(
                 ));
             }
             let options = RedriveOptions {
-                filter: filter(filter_)?,
+                filter: read_filter(filter)?,
                 max: (options.max > 0).then_some(options.max),
                 per_second: (options.per_second > 0).then_some(options.per_second),
                 dry_run: options.dry_run == 1,
@@ -193,7 +171,7 @@ pub unsafe extern "C" fn qrt_dead_letters_redrive(
             };
             let queue = handle.usable()?.clone();
             let redrive =
-                async move { Ok(qrt_redrive_report_t::new(&queue.redrive(options).await?)) };
+                async move { Ok(qrt_redrive_report_t::new(queue.redrive(options).await?)) };
             start_future(&handle.home, redrive, done, place, op)
         })
     }
@@ -204,7 +182,7 @@ pub unsafe extern "C" fn qrt_dead_letters_redrive(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qrt_dead_letters_purge(
     queue: *mut qrt_queue_t,
-    filter_: *const qrt_dead_letter_filter_t,
+    filter: *const qrt_dead_letter_filter_t,
     done: qrt_completion_t,
     count: *mut u64,
     op: *mut *mut qrt_op_t,
@@ -216,7 +194,7 @@ pub unsafe extern "C" fn qrt_dead_letters_purge(
             let op = op_place(op);
             let place = count.as_mut().ok_or_else(|| null("count"))?;
             let handle = borrow(queue, "queue")?;
-            let filter = filter(filter_)?;
+            let filter = read_filter(filter)?;
             let queue = handle.usable()?.clone();
             let purge = async move { queue.purge_dead_letters(filter).await };
             start_future(&handle.home, purge, done, place, op)
@@ -263,50 +241,31 @@ pub unsafe extern "C" fn qrt_dead_letters_count(letters: *const qrt_dead_letters
     unsafe { letters.as_ref() }.map_or(0, |letters| letters.entries.len())
 }
 
-/// The body of dead letter `index`. Borrows until the listing is freed. Any thread.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn qrt_dead_letters_body(
-    letters: *const qrt_dead_letters_t,
-    index: usize,
-) -> qrt_bytes_t {
-    // SAFETY: the caller vouches for the handle.
-    unsafe {
-        letter(letters, index, qrt_bytes_t::EMPTY, |l, _| {
-            qrt_bytes_t::of(l.message.body())
-        })
-    }
-}
-
-/// A text field (`QRT_FIELD_...`) of dead letter `index`, or empty. Borrows until the listing is
+/// The message of dead letter `index`, or NULL when there is none. Borrows until the listing is
 /// freed. Any thread.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn qrt_dead_letters_field(
+pub unsafe extern "C" fn qrt_dead_letters_message(
     letters: *const qrt_dead_letters_t,
     index: usize,
-    field: u32,
-) -> qrt_bytes_t {
+) -> *const qrt_message_t {
     // SAFETY: the caller vouches for the handle.
     unsafe {
-        letter(letters, index, qrt_bytes_t::EMPTY, |l, id| match field {
-            QRT_FIELD_ID => qrt_bytes_t::of(id.as_bytes()),
-            other => text_of(&l.message, other),
+        letter(letters, index, std::ptr::null(), |l, _| {
+            qrt_message_t::view(&l.message)
         })
     }
 }
 
-/// The value of a header of dead letter `index`, or empty. Borrows until the listing is freed.
-/// Any thread.
+/// The id of dead letter `index`. Borrows until the listing is freed. Any thread.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn qrt_dead_letters_header(
+pub unsafe extern "C" fn qrt_dead_letters_id(
     letters: *const qrt_dead_letters_t,
     index: usize,
-    name: qrt_bytes_t,
 ) -> qrt_bytes_t {
-    // SAFETY: the caller vouches for the handle and the name.
+    // SAFETY: the caller vouches for the handle.
     unsafe {
-        letter(letters, index, qrt_bytes_t::EMPTY, |l, _| {
-            let name = name.text("name").unwrap_or("");
-            qrt_bytes_t::of_text(l.message.properties().headers.get(name).map(|v| &**v))
+        letter(letters, index, qrt_bytes_t::EMPTY, |_, id| {
+            qrt_bytes_t::of(id.as_bytes())
         })
     }
 }
@@ -382,6 +341,21 @@ pub unsafe extern "C" fn qrt_dead_letters_enqueued_at(
 ) -> i64 {
     // SAFETY: the caller vouches for the handle.
     unsafe { letter(letters, index, 0, |l, _| l.enqueued_at.0) }
+}
+
+/// When dead letter `index` was first received, in milliseconds since 1970 UTC; -1 when it never
+/// was. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_dead_letters_first_delivered_at(
+    letters: *const qrt_dead_letters_t,
+    index: usize,
+) -> i64 {
+    // SAFETY: the caller vouches for the handle.
+    unsafe {
+        letter(letters, index, -1, |l, _| {
+            l.first_delivered_at.map_or(-1, |at| at.0)
+        })
+    }
 }
 
 /// When dead letter `index` was given up, in milliseconds since 1970 UTC. Any thread.

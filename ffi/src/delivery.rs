@@ -8,7 +8,7 @@ use queue_runtime_core::{Delivery, Result, Verb};
 
 use crate::abi::{borrow, call, check_flags, duration, get, qrt_bytes_t};
 use crate::error::{qrt_error_t, qrt_status_t};
-use crate::message::{QRT_FIELD_ID, text_of};
+use crate::message::qrt_message_t;
 use crate::op::{op_place, qrt_completion_t, qrt_op_t, start, start_future};
 use crate::queue::QRT_MAY_BLOCK;
 use crate::runtime::Home;
@@ -170,87 +170,28 @@ where
     }
 }
 
-/// The body. Borrows until the delivery is freed. Any thread.
+/// The message. Borrows until the delivery is freed; may be sent on as it is. Any thread.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn qrt_delivery_body(delivery: *const qrt_delivery_t) -> qrt_bytes_t {
+pub unsafe extern "C" fn qrt_delivery_message(
+    delivery: *const qrt_delivery_t,
+) -> *const qrt_message_t {
+    // SAFETY: the caller vouches for the handle.
+    unsafe {
+        read(delivery, std::ptr::null(), |d| {
+            qrt_message_t::view(d.delivery.message())
+        })
+    }
+}
+
+/// The message's id. Borrows until the delivery is freed. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_delivery_id(delivery: *const qrt_delivery_t) -> qrt_bytes_t {
     // SAFETY: the caller vouches for the handle.
     unsafe {
         read(delivery, qrt_bytes_t::EMPTY, |d| {
-            qrt_bytes_t::of(d.delivery.body())
+            let id = d.id.get_or_init(|| d.delivery.id().to_string());
+            qrt_bytes_t::of(id.as_bytes())
         })
-    }
-}
-
-/// A text field (`QRT_FIELD_...`), or empty. Borrows until the delivery is freed. Any thread.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn qrt_delivery_field(
-    delivery: *const qrt_delivery_t,
-    field: u32,
-) -> qrt_bytes_t {
-    // SAFETY: the caller vouches for the handle.
-    unsafe {
-        read(delivery, qrt_bytes_t::EMPTY, |d| match field {
-            QRT_FIELD_ID => {
-                let id = d.id.get_or_init(|| d.delivery.id().to_string());
-                qrt_bytes_t::of(id.as_bytes())
-            }
-            other => text_of(d.delivery.message(), other),
-        })
-    }
-}
-
-/// The value of a header, or empty. Borrows until the delivery is freed. Any thread.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn qrt_delivery_header(
-    delivery: *const qrt_delivery_t,
-    name: qrt_bytes_t,
-) -> qrt_bytes_t {
-    // SAFETY: the caller vouches for the handle and the name.
-    unsafe {
-        read(delivery, qrt_bytes_t::EMPTY, |d| {
-            let name = name.text("name").unwrap_or("");
-            qrt_bytes_t::of_text(d.delivery.header(name))
-        })
-    }
-}
-
-/// How many headers; 0 for NULL. Any thread.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn qrt_delivery_header_count(delivery: *const qrt_delivery_t) -> usize {
-    // SAFETY: the caller vouches for the handle.
-    unsafe { read(delivery, 0, |d| d.delivery.properties().headers.len()) }
-}
-
-/// Name and value of header `index`, in the order of the names; both empty when there is none.
-/// Borrows until the delivery is freed. Any thread.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn qrt_delivery_header_at(
-    delivery: *const qrt_delivery_t,
-    index: usize,
-    name: *mut qrt_bytes_t,
-    value: *mut qrt_bytes_t,
-) {
-    let none = (qrt_bytes_t::EMPTY, qrt_bytes_t::EMPTY);
-    // SAFETY: the caller vouches for the handle.
-    let found = unsafe {
-        read(delivery, none, |d| {
-            let header = d.delivery.properties().headers.iter().nth(index);
-            header.map_or(none, |(name, value)| {
-                (
-                    qrt_bytes_t::of(name.as_bytes()),
-                    qrt_bytes_t::of(value.as_bytes()),
-                )
-            })
-        })
-    };
-    // SAFETY: each is NULL or writable, as the caller vouches.
-    unsafe {
-        if let Some(name) = name.as_mut() {
-            *name = found.0;
-        }
-        if let Some(value) = value.as_mut() {
-            *value = found.1;
-        }
     }
 }
 

@@ -188,6 +188,14 @@ pub unsafe extern "C" fn qrt_error_retry_after_ms(error: *const qrt_error_t) -> 
     unsafe { read(error, -1, |e| e.error.retry_after().map_or(-1, millis)) }
 }
 
+/// Until when what stands in the way does, such as the lock of a session that somebody holds, in
+/// milliseconds since 1970 UTC; -1 when unknown. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_error_until(error: *const qrt_error_t) -> i64 {
+    // SAFETY: the caller vouches for the handle.
+    unsafe { read(error, -1, |e| e.error.until().map_or(-1, |until| until.0)) }
+}
+
 /// Actual size and limit in bytes, for `QRT_ERR_MESSAGE_TOO_LARGE`; 0 otherwise. Either pointer
 /// may be NULL. Any thread.
 #[unsafe(no_mangle)]

@@ -6,27 +6,56 @@
 // owns what, and on which threads it may be called.
 #![allow(clippy::missing_safety_doc)]
 
+use std::sync::LazyLock;
+
+use crate::fork::Generation;
+
 mod abi;
 mod capability;
-mod client;
-mod consumer;
-mod dead_letter;
-mod delivery;
-mod error;
-mod events;
 mod fork;
-mod log;
-mod message;
-mod op;
 mod options;
-mod queue;
+
+// The header keeps the order of these; the empty lines keep it from being sorted.
 mod runtime;
-mod session;
+
+mod client;
+
+mod queue;
+
+mod message;
+
+mod send_results;
+
+mod peek;
+
+mod delivery;
+
 mod settlement;
+
+mod session;
+
+mod consumer;
+
+mod op;
+
+mod events;
+
 mod statistics;
+
+mod dead_letter;
+
+mod redrive;
+
+mod buffer;
+
+mod error;
+
+mod log;
+
 mod version;
 
 pub use abi::qrt_bytes_t;
+pub use buffer::*;
 pub use client::*;
 pub use consumer::*;
 pub use dead_letter::*;
@@ -36,17 +65,22 @@ pub use events::*;
 pub use log::*;
 pub use message::*;
 pub use op::*;
+pub use peek::*;
 pub use queue::*;
+pub use redrive::*;
 pub use runtime::*;
+pub use send_results::*;
 pub use session::*;
 pub use settlement::*;
 pub use statistics::*;
 pub use version::*;
 
 /// Memory for the bodies that messages copy in, for the whole process: a message belongs to no
-/// runtime until it is sent.
-fn bodies() -> &'static queue_runtime_core::BodyPool {
-    static BODIES: std::sync::LazyLock<queue_runtime_core::BodyPool> =
-        std::sync::LazyLock::new(Default::default);
-    &BODIES
+/// runtime until it is sent. `None` in a forked child, where a thread that does not exist there
+/// may have the pool in its hands.
+fn bodies() -> Option<&'static queue_runtime_core::BodyPool> {
+    static BODIES: LazyLock<(Generation, queue_runtime_core::BodyPool)> =
+        LazyLock::new(|| (Generation::current(), Default::default()));
+    let (generation, bodies) = &*BODIES;
+    generation.is_here().then_some(bodies)
 }

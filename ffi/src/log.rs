@@ -23,15 +23,19 @@ pub const QRT_LOG_DEBUG: u32 = 4;
 /// Everything.
 pub const QRT_LOG_TRACE: u32 = 5;
 
-type LogFn = unsafe extern "C" fn(
-    user_data: *mut c_void,
-    level: u32,
-    target: qrt_bytes_t,
-    message: qrt_bytes_t,
-);
+/// Takes one line of log: its level, the part of the library it comes from, its text. Both borrow
+/// for the length of the call.
+pub type qrt_log_fn_t = Option<
+    unsafe extern "C" fn(
+        user_data: *mut c_void,
+        level: u32,
+        target: qrt_bytes_t,
+        message: qrt_bytes_t,
+    ),
+>;
 
 struct Sink {
-    function: LogFn,
+    function: unsafe extern "C" fn(*mut c_void, u32, qrt_bytes_t, qrt_bytes_t),
     user_data: *mut c_void,
     level: u32,
 }
@@ -47,7 +51,7 @@ static SINK: Mutex<Option<Sink>> = Mutex::new(None);
 /// Rust logger of its own. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qrt_log_set(
-    function: Option<LogFn>,
+    function: qrt_log_fn_t,
     user_data: *mut c_void,
     level: u32,
     error: *mut *mut qrt_error_t,

@@ -12,21 +12,25 @@ use queue_runtime_core::{Error, ErrorKind, Reply, Result};
 use tokio_util::sync::CancellationToken;
 
 use crate::abi::{Out, borrow, call, handle_output, panicked, run};
+use crate::buffer::qrt_buffer_t;
 use crate::client::qrt_client_t;
-use crate::dead_letter::{qrt_dead_letters_t, qrt_redrive_report_t};
+use crate::dead_letter::qrt_dead_letters_t;
 use crate::delivery::qrt_batch_t;
 use crate::error::{QRT_OK, QRT_PENDING, qrt_error_t, qrt_status_t};
-use crate::message::{qrt_peeked_t, qrt_send_results_t};
+use crate::peek::qrt_peeked_t;
+use crate::redrive::qrt_redrive_report_t;
 use crate::runtime::Home;
-use crate::session::{SessionState, qrt_session_state_t, qrt_session_t};
+use crate::send_results::qrt_send_results_t;
+use crate::session::qrt_session_t;
 use crate::settlement::qrt_settle_results_t;
 use crate::statistics::qrt_statistics_t;
 
 /// How a pending operation tells its end. `fn` runs exactly once, on a thread of the runtime and
-/// with no lock held; then `free` runs once. It may run while the call that began the operation is
-/// still returning; `*op` is written before. When the call ends at once, with or without an error,
-/// neither runs and `user_data` stays the caller's. Either may be NULL. Neither may throw or
-/// unwind. This struct is frozen for ever.
+/// with no lock held; then `free` runs once. Beginning it is the last thing the call does: `fn`
+/// finds `*op` written, and may free whatever was passed, but another thread may run it before
+/// the caller sees the status. When the call ends at once, with or without an error, neither runs
+/// and `user_data` stays the caller's. Either may be NULL. Neither may throw or unwind. A runtime
+/// that shuts down runs what is left, with `QRT_ERR_CLOSED`. This struct is frozen for ever.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct qrt_completion_t {
@@ -71,13 +75,13 @@ pub(crate) enum Outcome {
     Sent(Box<qrt_send_results_t>),
     Settled(Box<qrt_settle_results_t>),
     Session(Option<Box<qrt_session_t>>),
-    SessionState(SessionState),
+    Buffer(Option<Box<qrt_buffer_t>>),
     Moment(i64),
     Peeked(Box<qrt_peeked_t>),
     DeadLetters(Box<qrt_dead_letters_t>),
-    Redriven(qrt_redrive_report_t),
+    Redriven(Box<qrt_redrive_report_t>),
     Purged(u64),
-    Statistics(qrt_statistics_t),
+    Statistics(Box<qrt_statistics_t>),
 }
 
 enum Phase {
@@ -229,23 +233,48 @@ fn spawn<T: Deliver>(
     if let Some(place) = place {
         place.0 = Box::into_raw(Box::new(qrt_op_t(op.clone())));
     }
-    let completion = Completion(done);
-    home.spawn(async move {
+    let cancel = op.cancel.clone();
+    let end = End {
+        op,
+        completion: Some(Completion(done)),
+    };
+    home.clone().spawn(async move {
         let ended = {
             let future = pin!(guarded(future));
-            let cancel = op.cancel.clone();
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => Err(cancelled()),
                 ended = future => ended,
             }
         };
-        op.finish(ended.map(T::outcome));
-        // Of the whole, so that its user data is not left behind.
-        let completion = completion;
-        completion.run(&op);
+        end.reach(ended.map(T::outcome));
     });
     QRT_PENDING
+}
+
+/// The end of an operation: reached once, also when its runtime ends before it.
+struct End {
+    op: Arc<Op>,
+    completion: Option<Completion>,
+}
+
+impl End {
+    fn reach(mut self, result: Result<Outcome>) {
+        self.run(result);
+    }
+
+    fn run(&mut self, result: Result<Outcome>) {
+        if let Some(completion) = self.completion.take() {
+            self.op.finish(result);
+            completion.run(&self.op);
+        }
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.run(Err(Error::closed("runtime")));
+    }
 }
 
 /// A future whose panics are errors.
@@ -471,25 +500,18 @@ pub unsafe extern "C" fn qrt_op_take_session(
     unsafe { take!(op, handle_output(result, "result"), error, Outcome::Session) }
 }
 
-/// Takes the state of a session; NULL when it has none. The caller owns it.
+/// Takes the bytes of a `qrt_session_state`; NULL when there are none. The caller owns them.
 ///
 /// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
 /// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn qrt_op_take_session_state(
+pub unsafe extern "C" fn qrt_op_take_buffer(
     op: *mut qrt_op_t,
-    result: *mut *mut qrt_session_state_t,
+    result: *mut *mut qrt_buffer_t,
     error: *mut *mut qrt_error_t,
 ) -> qrt_status_t {
     // SAFETY: the caller vouches for the pointers.
-    unsafe {
-        take!(
-            op,
-            handle_output(result, "result"),
-            error,
-            Outcome::SessionState
-        )
-    }
+    unsafe { take!(op, handle_output(result, "result"), error, Outcome::Buffer) }
 }
 
 /// Takes the messages of a peek. The caller owns them.
@@ -541,18 +563,25 @@ pub unsafe extern "C" fn qrt_op_take_timestamp(
     unsafe { take!(op, value_place(result), error, Outcome::Moment) }
 }
 
-/// Takes the report of a redrive.
+/// Takes the report of a redrive. The caller owns it.
 ///
 /// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
 /// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qrt_op_take_redrive_report(
     op: *mut qrt_op_t,
-    result: *mut qrt_redrive_report_t,
+    result: *mut *mut qrt_redrive_report_t,
     error: *mut *mut qrt_error_t,
 ) -> qrt_status_t {
     // SAFETY: the caller vouches for the pointers.
-    unsafe { take!(op, value_place(result), error, Outcome::Redriven) }
+    unsafe {
+        take!(
+            op,
+            handle_output(result, "result"),
+            error,
+            Outcome::Redriven
+        )
+    }
 }
 
 /// Takes the number of dead letters that were purged.
@@ -569,18 +598,25 @@ pub unsafe extern "C" fn qrt_op_take_count(
     unsafe { take!(op, value_place(result), error, Outcome::Purged) }
 }
 
-/// Takes the statistics of a queue.
+/// Takes the statistics of a queue. The caller owns them.
 ///
 /// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
 /// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qrt_op_take_statistics(
     op: *mut qrt_op_t,
-    result: *mut qrt_statistics_t,
+    result: *mut *mut qrt_statistics_t,
     error: *mut *mut qrt_error_t,
 ) -> qrt_status_t {
     // SAFETY: the caller vouches for the pointers.
-    unsafe { take!(op, value_place(result), error, Outcome::Statistics) }
+    unsafe {
+        take!(
+            op,
+            handle_output(result, "result"),
+            error,
+            Outcome::Statistics
+        )
+    }
 }
 
 macro_rules! deliver_box {
@@ -605,18 +641,27 @@ deliver_box!(qrt_send_results_t, Sent);
 deliver_box!(qrt_settle_results_t, Settled);
 deliver_box!(qrt_peeked_t, Peeked);
 deliver_box!(qrt_dead_letters_t, DeadLetters);
+deliver_box!(qrt_redrive_report_t, Redriven);
+deliver_box!(qrt_statistics_t, Statistics);
 
-impl Deliver for Option<Box<qrt_session_t>> {
-    type Place = Out<qrt_session_t>;
+macro_rules! deliver_option {
+    ($handle:ty, $variant:ident) => {
+        impl Deliver for Option<Box<$handle>> {
+            type Place = Out<$handle>;
 
-    fn deliver(self, place: &mut Self::Place) {
-        place.0 = self.map_or(std::ptr::null_mut(), Box::into_raw);
-    }
+            fn deliver(self, place: &mut Self::Place) {
+                place.0 = self.map_or(std::ptr::null_mut(), Box::into_raw);
+            }
 
-    fn outcome(self) -> Outcome {
-        Outcome::Session(self)
-    }
+            fn outcome(self) -> Outcome {
+                Outcome::$variant(self)
+            }
+        }
+    };
 }
+
+deliver_option!(qrt_session_t, Session);
+deliver_option!(qrt_buffer_t, Buffer);
 
 macro_rules! deliver_value {
     ($value:ty, $variant:ident) => {
@@ -636,5 +681,3 @@ macro_rules! deliver_value {
 
 deliver_value!(i64, Moment);
 deliver_value!(u64, Purged);
-deliver_value!(qrt_redrive_report_t, Redriven);
-deliver_value!(qrt_statistics_t, Statistics);

@@ -3,13 +3,15 @@
 use queue_runtime_core::provider::ReceiveRequest;
 use queue_runtime_core::{Queue, ReceiveOptions, Result};
 
-use crate::abi::{borrow, call, check_flags, duration, free, handle_output, null, some_duration};
+use crate::abi::{borrow, call, check_flags, duration, free, handle_output, some_duration};
 use crate::delivery::qrt_batch_t;
 use crate::error::{qrt_error_t, qrt_status_t};
-use crate::message::{collect, qrt_message_t, qrt_peeked_t, qrt_send_results_t};
+use crate::message::{collect, qrt_message_t};
 use crate::op::{op_place, qrt_completion_t, qrt_op_t, start, start_future};
 use crate::options::{Options, read};
+use crate::peek::qrt_peeked_t;
 use crate::runtime::Home;
+use crate::send_results::qrt_send_results_t;
 use crate::statistics::qrt_statistics_t;
 
 /// A verb with this flag may wait for a disk on the calling thread, where that is quicker than a
@@ -199,13 +201,13 @@ pub unsafe extern "C" fn qrt_queue_peek(
     }
 }
 
-/// Counts and ages of a queue. `statistics` is written on `QRT_OK`; `QRT_PENDING`:
-/// `qrt_op_take_statistics`. Any thread.
+/// Counts and ages of a queue. `QRT_OK`: `*statistics` has them, the caller owns it.
+/// `QRT_PENDING`: `qrt_op_take_statistics`. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qrt_queue_statistics(
     queue: *mut qrt_queue_t,
     done: qrt_completion_t,
-    statistics: *mut qrt_statistics_t,
+    statistics: *mut *mut qrt_statistics_t,
     op: *mut *mut qrt_op_t,
     error: *mut *mut qrt_error_t,
 ) -> qrt_status_t {
@@ -213,10 +215,10 @@ pub unsafe extern "C" fn qrt_queue_statistics(
     unsafe {
         call(error, || {
             let op = op_place(op);
-            let place = statistics.as_mut().ok_or_else(|| null("statistics"))?;
+            let place = handle_output(statistics, "statistics")?;
             let handle = borrow(queue, "queue")?;
             let queue = handle.usable()?.clone();
-            let count = async move { Ok(qrt_statistics_t::new(&queue.statistics().await?)) };
+            let count = async move { Ok(qrt_statistics_t::new(queue.statistics().await?)) };
             start_future(&handle.home, count, done, place, op)
         })
     }

@@ -3,12 +3,15 @@
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use queue_runtime_core::{Clock, Error, ErrorKind, Result, Runtime, RuntimeConfig};
 use tokio::runtime::{EnterGuard, Handle};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::abi::{borrow, duration, free, get, handle_output, qrt_bytes_t, run};
+use crate::buffer::qrt_buffer_t;
 use crate::error::{qrt_error_t, qrt_status_t};
 use crate::fork::Generation;
 
@@ -24,6 +27,10 @@ struct Inner {
     runtime: std::mem::ManuallyDrop<Runtime>,
     generation: Generation,
     shut: AtomicBool,
+    /// Ends, at shutdown, what would go on by itself.
+    closing: CancellationToken,
+    /// What a shutdown waits for: every operation, until its completion has run.
+    tasks: TaskTracker,
 }
 
 impl Home {
@@ -32,6 +39,8 @@ impl Home {
             runtime: std::mem::ManuallyDrop::new(runtime),
             generation: Generation::current(),
             shut: AtomicBool::new(false),
+            closing: CancellationToken::new(),
+            tasks: TaskTracker::new(),
         }))
     }
 
@@ -57,8 +66,34 @@ impl Home {
         self.0.runtime.handle().enter()
     }
 
-    pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
-        drop(self.0.runtime.handle().spawn(future));
+    /// Cancelled when the runtime shuts down.
+    pub(crate) fn closing(&self) -> &CancellationToken {
+        &self.0.closing
+    }
+
+    /// Takes `self`, because the future may end, and free what the caller borrowed this from,
+    /// before the call is over.
+    pub(crate) fn spawn(self, future: impl Future<Output = ()> + Send + 'static) {
+        drop(self.0.tasks.spawn_on(future, self.0.runtime.handle()));
+    }
+
+    /// Ends what waits, then waits for completions, then ends the threads.
+    fn shutdown(&self, timeout: Duration) -> Result<()> {
+        if self.0.shut.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let begun = Instant::now();
+        self.0.closing.cancel();
+        self.runtime().close();
+        self.0.tasks.close();
+        let ended = self.0.tasks.wait();
+        // The tracker knows better than the clock whether something is left: that, and its error,
+        // is for the runtime below to say.
+        let _ = self
+            .runtime()
+            .block_on(async { tokio::time::timeout(timeout, ended).await })?;
+        self.runtime()
+            .shutdown(timeout.saturating_sub(begun.elapsed()))
     }
 }
 
@@ -152,10 +187,7 @@ pub unsafe extern "C" fn qrt_runtime_shutdown(
             let timeout = duration(timeout_ms, "timeout_ms")?;
             home.0.generation.check()?;
             check_may_wait("qrt_runtime_shutdown")?;
-            if home.0.shut.swap(true, Ordering::AcqRel) {
-                return Ok(());
-            }
-            home.runtime().shutdown(timeout)
+            home.shutdown(timeout)
         })
     }
 }
@@ -192,14 +224,11 @@ pub unsafe extern "C" fn qrt_runtime_now(runtime: *const qrt_runtime_t) -> i64 {
     })
 }
 
-/// Text in memory of the library's.
-pub struct qrt_text_t(String);
-
 /// The metrics of all clients of a runtime, as OpenMetrics text. The caller owns it. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qrt_runtime_metrics(
     runtime: *const qrt_runtime_t,
-    text: *mut *mut qrt_text_t,
+    text: *mut *mut qrt_buffer_t,
     error: *mut *mut qrt_error_t,
 ) -> qrt_status_t {
     // SAFETY: the caller vouches for the handles.
@@ -208,33 +237,10 @@ pub unsafe extern "C" fn qrt_runtime_metrics(
             let place = handle_output(text, "text")?;
             let home = &borrow(runtime, "runtime")?.0;
             home.0.generation.check()?;
-            let text = home.runtime().metrics();
-            place.0 = Box::into_raw(Box::new(qrt_text_t(text)));
+            place.0 = Box::into_raw(qrt_buffer_t::boxed(home.runtime().metrics()));
             Ok(())
         })
     }
-}
-
-impl qrt_text_t {
-    pub(crate) fn boxed(text: String) -> *mut Self {
-        Box::into_raw(Box::new(Self(text)))
-    }
-}
-
-/// The bytes of a text; empty for NULL. Borrows until the text is freed. Any thread.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn qrt_text_bytes(text: *const qrt_text_t) -> qrt_bytes_t {
-    // SAFETY: the caller vouches for the handle.
-    unsafe { text.as_ref() }.map_or(qrt_bytes_t::EMPTY, |text| {
-        qrt_bytes_t::of(text.0.as_bytes())
-    })
-}
-
-/// Frees a text. NULL does nothing. Any thread.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn qrt_text_free(text: *mut qrt_text_t) {
-    // SAFETY: the caller gives up its handle.
-    unsafe { free(text) }
 }
 
 /// Frees the caller's hold on a runtime. Never waits: without a shutdown before, the threads end

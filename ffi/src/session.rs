@@ -5,10 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use queue_runtime_core::{Result, Session, SessionOptions};
 
-use crate::abi::{Out, borrow, call, duration, free, handle_output, qrt_bytes_t, some_duration};
+use crate::abi::{borrow, call, duration, free, handle_output, qrt_bytes_t, some_duration};
+use crate::buffer::qrt_buffer_t;
 use crate::delivery::qrt_batch_t;
 use crate::error::{qrt_error_t, qrt_status_t};
-use crate::op::{Deliver, Outcome, op_place, qrt_completion_t, qrt_op_t, start, start_future};
+use crate::op::{op_place, qrt_completion_t, qrt_op_t, start, start_future};
 use crate::options::{Options, read};
 use crate::queue::{qrt_queue_t, qrt_receive_options_t};
 use crate::runtime::Home;
@@ -169,33 +170,13 @@ pub unsafe extern "C" fn qrt_session_renew(
     }
 }
 
-/// The bytes kept with a session. Immutable, any thread.
-pub struct qrt_session_state_t(Bytes);
-
-/// A state on its way to its place.
-pub(crate) struct SessionState(Option<Bytes>);
-
-impl Deliver for SessionState {
-    type Place = Out<qrt_session_state_t>;
-
-    fn deliver(self, place: &mut Self::Place) {
-        place.0 = self.0.map_or(std::ptr::null_mut(), |bytes| {
-            Box::into_raw(Box::new(qrt_session_state_t(bytes)))
-        });
-    }
-
-    fn outcome(self) -> Outcome {
-        Outcome::SessionState(self)
-    }
-}
-
 /// The bytes kept with a session, across holders. `QRT_OK`: `*state` has them, or is NULL when
-/// there are none; the caller owns it. `QRT_PENDING`: `qrt_op_take_session_state`. Any thread.
+/// there are none; the caller owns it. `QRT_PENDING`: `qrt_op_take_buffer`. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qrt_session_state(
     session: *mut qrt_session_t,
     done: qrt_completion_t,
-    state: *mut *mut qrt_session_state_t,
+    state: *mut *mut qrt_buffer_t,
     op: *mut *mut qrt_op_t,
     error: *mut *mut qrt_error_t,
 ) -> qrt_status_t {
@@ -206,24 +187,10 @@ pub unsafe extern "C" fn qrt_session_state(
             let place = handle_output(state, "state")?;
             let handle = borrow(session, "session")?;
             let session = handle.usable()?;
-            let state = async move { Ok(SessionState(session.state().await?)) };
+            let state = async move { Ok(session.state().await?.map(qrt_buffer_t::boxed)) };
             start_future(&handle.home, state, done, place, op)
         })
     }
-}
-
-/// The bytes of a state; empty for NULL. Borrows until the state is freed. Any thread.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn qrt_session_state_bytes(state: *const qrt_session_state_t) -> qrt_bytes_t {
-    // SAFETY: the caller vouches for the handle.
-    unsafe { state.as_ref() }.map_or(qrt_bytes_t::EMPTY, |state| qrt_bytes_t::of(&state.0))
-}
-
-/// Frees a state. NULL does nothing. Any thread.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn qrt_session_state_free(state: *mut qrt_session_state_t) {
-    // SAFETY: the caller gives up its handle.
-    unsafe { free(state) }
 }
 
 /// Keeps these bytes with a session; `state` NULL removes them. Copies. Ends at once or pends, as

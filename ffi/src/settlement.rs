@@ -3,7 +3,8 @@
 use queue_runtime_core::{Queue, Result, Settlement, Verb};
 
 use crate::abi::{
-    borrow, call, check_flags, duration, free, handle_output, null, qrt_bytes_t, run, some_duration,
+    borrow, call, check_flags, duration, free, handle_output, null, qrt_bytes_t, run, slice,
+    some_duration,
 };
 use crate::delivery::qrt_delivery_t;
 use crate::error::{QRT_ERR_INVALID_ARGUMENT, QRT_OK, qrt_error_t, qrt_status_t, status_of};
@@ -246,13 +247,13 @@ pub unsafe extern "C" fn qrt_settle_results_free(results: *mut qrt_settle_result
     unsafe { free(results) }
 }
 
-/// Keeps the locks of many deliveries of this queue for `lock_ms` milliseconds from now: result i
-/// belongs to delivery i of the list, whatever verb it was added with. Otherwise as `qrt_settle`.
-/// Any thread.
+/// Keeps the locks of `count` deliveries of this queue for `lock_ms` milliseconds from now: result
+/// i belongs to delivery i. Otherwise as `qrt_settle`. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qrt_extend(
     queue: *mut qrt_queue_t,
-    settlements: *const qrt_settlements_t,
+    deliveries: *const *const qrt_delivery_t,
+    count: usize,
     lock_ms: i64,
     done: qrt_completion_t,
     results: *mut *mut qrt_settle_results_t,
@@ -265,10 +266,15 @@ pub unsafe extern "C" fn qrt_extend(
             let op = op_place(op);
             let place = handle_output(results, "results")?;
             let handle = borrow(queue, "queue")?;
-            let settlements = borrow(settlements, "settlements")?;
             let lock = duration(lock_ms, "lock_ms")?;
-            let receipts = settlements.entries.iter().map(|s| s.receipt.clone());
-            let reply = handle.usable()?.start_extend(receipts.collect(), lock);
+            let deliveries = slice(deliveries, count, "deliveries")?.iter();
+            let receipts = deliveries.map(|delivery| {
+                let delivery = borrow(*delivery, "deliveries")?;
+                Ok(delivery.usable()?.receipt().clone())
+            });
+            let reply = handle
+                .usable()?
+                .start_extend(receipts.collect::<Result<_>>()?, lock);
             let results = reply.map(|results| {
                 let results = results.into_iter().map(|r| r.map(|_| ()));
                 Ok(qrt_settle_results_t::new(results.collect()))

@@ -30,14 +30,14 @@ static void ended(void *user_data, qrt_op_t *op) {
     CHECK(qrt_op_wait(op, 0, NULL) == QRT_ERR_WOULD_DEADLOCK);
     CHECK(qrt_op_take_batch(op, &batch, NULL) == QRT_OK);
     CHECK(qrt_batch_count(batch) == 1);
-    CHECK(is(qrt_delivery_body(qrt_batch_get(batch, 0)), "late"));
+    CHECK(is(qrt_message_body(qrt_delivery_message(qrt_batch_get(batch, 0))), "late"));
     CHECK(qrt_delivery_ack(qrt_batch_get(batch, 0), 0, (qrt_completion_t)QRT_COMPLETION_NONE, NULL,
                            NULL) == QRT_OK);
     qrt_batch_free(batch);
-    *seen += 1;
+    __atomic_fetch_add(seen, 1, __ATOMIC_RELEASE);
 }
 
-static void freed(void *user_data) { *(int *)user_data += 10; }
+static void freed(void *user_data) { __atomic_fetch_add((int *)user_data, 10, __ATOMIC_RELEASE); }
 
 static void send_text(qrt_queue_t *queue, const char *body, const char *session) {
     const qrt_completion_t none = QRT_COMPLETION_NONE;
@@ -61,7 +61,7 @@ int main(void) {
     qrt_session_t *session = NULL;
     qrt_op_t *op = NULL;
     qrt_error_t *error = NULL;
-    qrt_statistics_t statistics;
+    qrt_statistics_t *statistics = NULL;
     const qrt_delivery_t *kept;
 
     CHECK(qrt_check_abi(QRT_ABI_MAJOR, QRT_ABI_MINOR, NULL) == QRT_OK);
@@ -79,9 +79,9 @@ int main(void) {
     CHECK(qrt_batch_count(batch) == 1 && op == NULL);
     kept = qrt_delivery_retain(qrt_batch_get(batch, 0));
     qrt_batch_free(batch);
-    CHECK(is(qrt_delivery_body(kept), "first"));
-    CHECK(is(qrt_delivery_header(kept, text("kind")), "test"));
-    CHECK(qrt_delivery_field(kept, QRT_FIELD_ID).len == 36);
+    CHECK(is(qrt_message_body(qrt_delivery_message(kept)), "first"));
+    CHECK(is(qrt_message_header(qrt_delivery_message(kept), text("kind")), "test"));
+    CHECK(qrt_delivery_id(kept).len == 36);
     CHECK(qrt_delivery_attempt(kept) == 1);
     CHECK(qrt_delivery_ack(kept, 0, none, NULL, NULL) == QRT_OK);
     CHECK(qrt_delivery_is_settled(kept) == 1);
@@ -101,8 +101,8 @@ int main(void) {
         send_text(queue, "late", NULL);
         CHECK(qrt_op_wait(op, 10000, NULL) == QRT_OK);
         qrt_op_free(op);
-        /* The runtime's shutdown below waits for the completion itself. */
-        while (*(volatile int *)&seen != 11) {
+        /* The operation has ended; its completion may still run. */
+        while (__atomic_load_n(&seen, __ATOMIC_ACQUIRE) != 11) {
         }
     }
 
@@ -125,17 +125,19 @@ int main(void) {
     }
     qrt_session_free(session);
     CHECK(qrt_queue_statistics(queue, none, &statistics, NULL, NULL) == QRT_OK);
-    CHECK(statistics.dead == 1 && statistics.ready == 0);
+    CHECK(qrt_statistics_dead(statistics) == 1 && qrt_statistics_ready(statistics) == 0);
+    qrt_statistics_free(statistics);
     {
         qrt_dead_letters_t *letters = NULL;
-        qrt_redrive_report_t report;
+        qrt_redrive_report_t *report = NULL;
         CHECK(qrt_dead_letters_list(queue, NULL, 0, 10, none, &letters, NULL, NULL) == QRT_OK);
         CHECK(qrt_dead_letters_count(letters) == 1);
         CHECK(is(qrt_dead_letters_reason(letters, 0), "max_attempts"));
         CHECK(is(qrt_dead_letters_description(letters, 0), "bad"));
         qrt_dead_letters_free(letters);
         CHECK(qrt_dead_letters_redrive(queue, NULL, NULL, none, &report, NULL, NULL) == QRT_OK);
-        CHECK(report.redriven == 1);
+        CHECK(qrt_redrive_report_redriven(report) == 1);
+        qrt_redrive_report_free(report);
     }
 
     /* Locks end with the clock. */
