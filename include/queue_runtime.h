@@ -26,8 +26,9 @@
  * `*op` is NULL, and neither function of the completion runs: its user_data stays the caller's. A
  * verb that cannot answers QRT_PENDING: `*op` is the operation (`op` may be NULL, then it is not
  * given out), the completion's `fn` runs exactly once, then its `free` once; take the result with
- * qrt_op_take_... inside `fn` or after qrt_op_wait. On an error neither function runs. No verb
- * waits before it returns, for a disk or for anything else, unless QRT_MAY_BLOCK allows it.
+ * qrt_op_take_... inside `fn`, after qrt_op_wait, or when an event queue gives the operation back
+ * (qrt_events_watch). On an error neither function runs. No verb waits before it returns, for a
+ * disk or for anything else, unless QRT_MAY_BLOCK allows it.
  *
  * SHUTDOWN. qrt_consumer_stop ends the callbacks of a consumer, qrt_client_close what waits on a
  * client, qrt_runtime_shutdown everything. To free without any of them is fine: it never waits,
@@ -243,7 +244,7 @@ typedef struct {
 
 // An ended operation.
 typedef struct {
-    // The tag given to `qrt_events_completion`.
+    // The tag given to `qrt_events_watch`.
     uint64_t tag;
     // The operation, ended; the caller owns it, takes its result and frees it.
     qrt_op_t *op;
@@ -1047,22 +1048,24 @@ qrt_status_t qrt_events_new(qrt_runtime_t *runtime,
 // `add_reader`); -1 where there is none. The queue owns it: do not read or close it. Any thread.
 int32_t qrt_events_fd(const qrt_events_t *events);
 
-// Sets the function that is told when the queue turns from empty to not empty, on a thread of
-// the runtime and with no lock held; NULL removes it. It must not throw, and should only wake
-// its loop. Any thread.
+// Sets the function that is told when the queue turns from empty to not empty, on the thread an
+// operation ends on and with no lock held; NULL removes it. It must not throw, and should only
+// wake its loop. `free(user_data)`, unless NULL, runs once, when the function is replaced or the
+// queue freed and its last call has returned; also when this call fails. Any thread.
 qrt_status_t qrt_events_set_wake(qrt_events_t *events,
                                  void (*wake)(void *user_data),
                                  void *user_data,
+                                 void (*free)(void *user_data),
                                  qrt_error_t **error);
 
-// A completion that puts the ended operation into this queue under a tag. Pass it to exactly one
-// call; when that call ends at once, with or without an error, give it back with
-// `qrt_events_forget`. NULL gives a completion that does nothing. Any thread.
-qrt_completion_t qrt_events_completion(const qrt_events_t *events,
-                                       uint64_t tag);
-
-// Frees a completion of `qrt_events_completion` whose call ended at once. Any thread.
-void qrt_events_forget(qrt_completion_t completion);
+// Puts a pending operation into the queue under a tag once it has ended; at once, when it has
+// ended already. Takes the operation: `qrt_events_drain` gives it back. An operation has one
+// queue; `QRT_ERR_INVALID_ARGUMENT` when it has one already, and then it stays the caller's, as
+// on every error. Any thread.
+qrt_status_t qrt_events_watch(qrt_events_t *events,
+                              qrt_op_t *op,
+                              uint64_t tag,
+                              qrt_error_t **error);
 
 // Moves up to `capacity` ended operations into `events_out`, oldest first; the caller owns them.
 // Answers how many. One thread at a time.
@@ -1070,8 +1073,8 @@ size_t qrt_events_drain(qrt_events_t *events,
                         qrt_event_t *events_out,
                         size_t capacity);
 
-// Frees an event queue: what ends later is dropped, and what is in it as well. NULL does nothing.
-// Any thread.
+// Frees an event queue with the operations in it; those that end later are freed when they do.
+// NULL does nothing. Any thread.
 void qrt_events_free(qrt_events_t *events);
 
 // Messages to be received now; 0 for NULL. Any thread.

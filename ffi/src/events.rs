@@ -8,14 +8,14 @@ use queue_runtime_core::{Error, Result};
 
 use crate::abi::{borrow, free, get, handle_output, run};
 use crate::error::{qrt_error_t, qrt_status_t};
-use crate::op::{qrt_completion_t, qrt_op_t};
+use crate::op::qrt_op_t;
 use crate::runtime::{Home, qrt_runtime_t};
 
 /// Ended operations, in order, for one event loop. One wake for each change from empty to not
 /// empty. Thread-safe; drained by one thread at a time.
 pub struct qrt_events_t(Arc<Events>);
 
-struct Events {
+pub(crate) struct Events {
     queue: Mutex<Queue>,
     signal: Signal,
     home: Home,
@@ -24,25 +24,36 @@ struct Events {
 #[derive(Default)]
 struct Queue {
     ended: VecDeque<qrt_event_t>,
-    wake: Option<Wake>,
+    wake: Option<Arc<Wake>>,
     closed: bool,
 }
 
 /// The wake function of a caller.
-#[derive(Clone, Copy)]
 struct Wake {
     function: unsafe extern "C" fn(*mut c_void),
     user_data: *mut c_void,
+    free: Option<unsafe extern "C" fn(*mut c_void)>,
 }
 
-// SAFETY: the contract of `qrt_events_set_wake` says that it runs on other threads.
+// SAFETY: the contract of `qrt_events_set_wake` says that its functions run on other threads.
 unsafe impl Send for Wake {}
+// SAFETY: as above, and on several at once.
+unsafe impl Sync for Wake {}
+
+impl Drop for Wake {
+    fn drop(&mut self) {
+        if let Some(free) = self.free {
+            // SAFETY: called once, after the last call of the function.
+            unsafe { free(self.user_data) };
+        }
+    }
+}
 
 /// An ended operation.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct qrt_event_t {
-    /// The tag given to `qrt_events_completion`.
+    /// The tag given to `qrt_events_watch`.
     pub tag: u64,
     /// The operation, ended; the caller owns it, takes its result and frees it.
     pub op: *mut qrt_op_t,
@@ -56,7 +67,10 @@ impl Events {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, event: qrt_event_t) {
+    /// Adds an ended operation.
+    pub(crate) fn push(&self, tag: u64, op: qrt_op_t) {
+        let op = Box::into_raw(Box::new(op));
+        let event = qrt_event_t { tag, op };
         let mut queue = self.lock();
         if queue.closed {
             drop(queue);
@@ -65,23 +79,15 @@ impl Events {
             return;
         }
         queue.ended.push_back(event);
-        let wake = (queue.ended.len() == 1).then_some(queue.wake).flatten();
+        let mut wake = None;
         if queue.ended.len() == 1 {
             self.signal.set();
+            wake = queue.wake.clone();
         }
         drop(queue);
         if let Some(wake) = wake {
             // SAFETY: as the contract of `qrt_events_set_wake` says; no lock is held.
             unsafe { (wake.function)(wake.user_data) };
-        }
-    }
-}
-
-impl Drop for Events {
-    fn drop(&mut self) {
-        for event in std::mem::take(&mut self.lock().ended) {
-            // SAFETY: nobody drained the event, so its operation is still its own.
-            unsafe { free(event.op) };
         }
     }
 }
@@ -117,87 +123,59 @@ pub unsafe extern "C" fn qrt_events_fd(events: *const qrt_events_t) -> i32 {
     unsafe { events.as_ref() }.map_or(-1, |events| events.0.signal.fd())
 }
 
-/// Sets the function that is told when the queue turns from empty to not empty, on a thread of
-/// the runtime and with no lock held; NULL removes it. It must not throw, and should only wake
-/// its loop. Any thread.
+/// Sets the function that is told when the queue turns from empty to not empty, on the thread an
+/// operation ends on and with no lock held; NULL removes it. It must not throw, and should only
+/// wake its loop. `free(user_data)`, unless NULL, runs once, when the function is replaced or the
+/// queue freed and its last call has returned; also when this call fails. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qrt_events_set_wake(
     events: *mut qrt_events_t,
     wake: Option<unsafe extern "C" fn(user_data: *mut c_void)>,
     user_data: *mut c_void,
+    free: Option<unsafe extern "C" fn(user_data: *mut c_void)>,
     error: *mut *mut qrt_error_t,
 ) -> qrt_status_t {
+    unsafe extern "C" fn nothing(_: *mut c_void) {}
+    let told = wake.is_some();
+    let wake = Arc::new(Wake {
+        function: wake.unwrap_or(nothing),
+        user_data,
+        free,
+    });
     // SAFETY: the caller vouches for the handles.
     unsafe {
         run(error, || {
             let events = &borrow(events, "events")?.0;
             events.home.check()?;
-            events.lock().wake = wake.map(|function| Wake {
-                function,
-                user_data,
-            });
+            let new = told.then_some(wake);
+            // Not under the lock: the one before may free its user data.
+            let before = std::mem::replace(&mut events.lock().wake, new);
+            drop(before);
             Ok(())
         })
     }
 }
 
-/// What a completion of an event queue carries.
-struct Routed {
-    events: Arc<Events>,
-    tag: u64,
-}
-
-unsafe extern "C" fn route(user_data: *mut c_void, op: *mut qrt_op_t) {
-    get((), || {
-        // SAFETY: `user_data` was made by `qrt_events_completion`; `op` is good for this call.
-        let (routed, op) = unsafe { (&*user_data.cast::<Routed>(), &*op) };
-        let op = Box::into_raw(Box::new(qrt_op_t(op.0.clone())));
-        routed.events.push(qrt_event_t {
-            tag: routed.tag,
-            op,
-        });
-    });
-}
-
-unsafe extern "C" fn free_routed(user_data: *mut c_void) {
-    // SAFETY: made by `qrt_events_completion`, and freed once.
-    unsafe { free(user_data.cast::<Routed>()) }
-}
-
-/// A completion that puts the ended operation into this queue under a tag. Pass it to exactly one
-/// call; when that call ends at once, with or without an error, give it back with
-/// `qrt_events_forget`. NULL gives a completion that does nothing. Any thread.
+/// Puts a pending operation into the queue under a tag once it has ended; at once, when it has
+/// ended already. Takes the operation: `qrt_events_drain` gives it back. An operation has one
+/// queue; `QRT_ERR_INVALID_ARGUMENT` when it has one already, and then it stays the caller's, as
+/// on every error. Any thread.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn qrt_events_completion(
-    events: *const qrt_events_t,
+pub unsafe extern "C" fn qrt_events_watch(
+    events: *mut qrt_events_t,
+    op: *mut qrt_op_t,
     tag: u64,
-) -> qrt_completion_t {
-    let nothing = qrt_completion_t {
-        r#fn: None,
-        user_data: std::ptr::null_mut(),
-        free: None,
-    };
-    // SAFETY: the caller vouches for the handle.
-    let Some(events) = (unsafe { events.as_ref() }) else {
-        return nothing;
-    };
-    let routed = Box::new(Routed {
-        events: events.0.clone(),
-        tag,
-    });
-    qrt_completion_t {
-        r#fn: Some(route),
-        user_data: Box::into_raw(routed).cast(),
-        free: Some(free_routed),
-    }
-}
-
-/// Frees a completion of `qrt_events_completion` whose call ended at once. Any thread.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn qrt_events_forget(completion: qrt_completion_t) {
-    if let Some(free) = completion.free {
-        // SAFETY: the caller says that the completion will not run.
-        unsafe { free(completion.user_data) };
+    error: *mut *mut qrt_error_t,
+) -> qrt_status_t {
+    // SAFETY: the caller vouches for the handles, and gives up that of the operation.
+    unsafe {
+        run(error, || {
+            let events = &borrow(events, "events")?.0;
+            events.home.check()?;
+            borrow(op, "op")?.0.watch(events, tag)?;
+            free(op);
+            Ok(())
+        })
     }
 }
 
@@ -213,7 +191,7 @@ pub unsafe extern "C" fn qrt_events_drain(
     let Some(events) = (unsafe { events.as_ref() }) else {
         return 0;
     };
-    if events_out.is_null() {
+    if events_out.is_null() || !events.0.home.is_here() {
         return 0;
     }
     get(0, || {
@@ -230,8 +208,8 @@ pub unsafe extern "C" fn qrt_events_drain(
     })
 }
 
-/// Frees an event queue: what ends later is dropped, and what is in it as well. NULL does nothing.
-/// Any thread.
+/// Frees an event queue with the operations in it; those that end later are freed when they do.
+/// NULL does nothing. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qrt_events_free(events: *mut qrt_events_t) {
     // SAFETY: the caller gives up its handle.
@@ -240,11 +218,16 @@ pub unsafe extern "C" fn qrt_events_free(events: *mut qrt_events_t) {
 
 impl Drop for qrt_events_t {
     fn drop(&mut self) {
+        if !self.0.home.is_here() {
+            // A thread that does not exist here may have the lock.
+            return;
+        }
         let mut queue = self.0.lock();
         queue.closed = true;
-        queue.wake = None;
+        let wake = queue.wake.take();
         let ended = std::mem::take(&mut queue.ended);
         drop(queue);
+        drop(wake);
         for event in ended {
             // SAFETY: nobody drained the event, so its operation is still its own.
             unsafe { free(event.op) };

@@ -4,7 +4,7 @@ use std::ffi::c_void;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,7 @@ use crate::client::qrt_client_t;
 use crate::dead_letter::qrt_dead_letters_t;
 use crate::delivery::qrt_batch_t;
 use crate::error::{QRT_OK, QRT_PENDING, qrt_error_t, qrt_status_t};
+use crate::events::Events;
 use crate::peek::qrt_peeked_t;
 use crate::redrive::qrt_redrive_report_t;
 use crate::runtime::Home;
@@ -90,9 +91,16 @@ enum Phase {
     Taken,
 }
 
+/// Where an operation goes when it has ended.
+struct Watch {
+    events: Arc<Events>,
+    tag: u64,
+}
+
 /// The shared part of an operation.
 pub(crate) struct Op {
     phase: Mutex<Phase>,
+    watch: OnceLock<Watch>,
     done: Condvar,
     cancel: CancellationToken,
     home: Home,
@@ -106,7 +114,7 @@ impl Op {
         self.phase.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn finish(&self, result: Result<Outcome>) {
+    fn finish(self: &Arc<Self>, result: Result<Outcome>) {
         // After a cancel nobody expects messages: what came anyway goes back.
         let result = match result {
             Ok(outcome) if self.cancel.is_cancelled() => {
@@ -120,8 +128,33 @@ impl Op {
             }
             other => other,
         };
-        *self.phase() = Phase::Done(result);
+        let mut phase = self.phase();
+        *phase = Phase::Done(result);
+        let watch = self.watch.get();
+        drop(phase);
         self.done.notify_all();
+        if let Some(watch) = watch {
+            watch.events.push(watch.tag, qrt_op_t(self.clone()));
+        }
+    }
+
+    /// Puts this into an event queue once it has ended.
+    pub(crate) fn watch(self: &Arc<Self>, events: &Arc<Events>, tag: u64) -> Result<()> {
+        let watch = Watch {
+            events: events.clone(),
+            tag,
+        };
+        // Under the lock, so that either this or the end of the operation sees the other.
+        let phase = self.phase();
+        self.watch.set(watch).map_err(|_| {
+            Error::invalid_argument("op", "is in an event queue already; it has one only")
+        })?;
+        let ended = !matches!(*phase, Phase::Running);
+        drop(phase);
+        if ended {
+            events.push(tag, qrt_op_t(self.clone()));
+        }
+        Ok(())
     }
 
     /// Takes the result if it is of the asked kind.
@@ -150,7 +183,8 @@ impl Op {
 
 impl Drop for Op {
     fn drop(&mut self) {
-        if let Phase::Done(Ok(outcome)) = std::mem::replace(&mut *self.phase(), Phase::Taken) {
+        let phase = self.phase.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Phase::Done(Ok(outcome)) = std::mem::replace(phase, Phase::Taken) {
             give_back(outcome);
         }
     }
@@ -226,6 +260,7 @@ fn spawn<T: Deliver>(
 ) -> qrt_status_t {
     let op = Arc::new(Op {
         phase: Mutex::new(Phase::Running),
+        watch: OnceLock::new(),
         done: Condvar::new(),
         cancel: CancellationToken::new(),
         home: home.clone(),
@@ -319,7 +354,9 @@ pub unsafe extern "C" fn qrt_op_cancel(
     // SAFETY: the caller vouches for the handles.
     unsafe {
         run(error, || {
-            borrow(op, "op")?.0.cancel.cancel();
+            let op = &borrow(op, "op")?.0;
+            op.home.check_fork()?;
+            op.cancel.cancel();
             Ok(())
         })
     }
@@ -339,7 +376,7 @@ pub unsafe extern "C" fn qrt_op_wait(
         run(error, || {
             let op = &borrow(op, "op")?.0;
             let timeout = crate::abi::some_duration(timeout_ms, "timeout_ms")?;
-            op.home.check()?;
+            op.home.check_fork()?;
             crate::runtime::check_may_wait("qrt_op_wait")?;
             let deadline = timeout.map(|timeout| {
                 let year = Duration::from_secs(365 * 24 * 60 * 60);
@@ -387,6 +424,7 @@ unsafe fn take<T: Deliver>(
         call(error, || {
             let place = place?;
             let op = &borrow(op, "op")?.0;
+            op.home.check_fork()?;
             let Some(value) = op.take(pick)? else {
                 return Ok(QRT_PENDING);
             };

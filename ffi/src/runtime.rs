@@ -54,6 +54,11 @@ impl Home {
         Ok(())
     }
 
+    /// `Forked` in a child process.
+    pub(crate) fn check_fork(&self) -> Result<()> {
+        self.0.generation.check()
+    }
+
     pub(crate) fn is_here(&self) -> bool {
         self.0.generation.is_here()
     }
@@ -185,7 +190,7 @@ pub unsafe extern "C" fn qrt_runtime_shutdown(
         run(error, || {
             let home = &borrow(runtime, "runtime")?.0;
             let timeout = duration(timeout_ms, "timeout_ms")?;
-            home.0.generation.check()?;
+            home.check_fork()?;
             check_may_wait("qrt_runtime_shutdown")?;
             home.shutdown(timeout)
         })
@@ -236,7 +241,7 @@ pub unsafe extern "C" fn qrt_runtime_metrics(
         run(error, || {
             let place = handle_output(text, "text")?;
             let home = &borrow(runtime, "runtime")?.0;
-            home.0.generation.check()?;
+            home.check_fork()?;
             place.0 = Box::into_raw(qrt_buffer_t::boxed(home.runtime().metrics()));
             Ok(())
         })
