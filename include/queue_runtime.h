@@ -1007,14 +1007,6 @@ qrt_status_t qrt_op_take_dead_letters(qrt_op_t *op,
                                       qrt_dead_letters_t **result,
                                       qrt_error_t **error);
 
-// Takes the new end of a lock, in milliseconds since 1970 UTC.
-//
-// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
-// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
-qrt_status_t qrt_op_take_timestamp(qrt_op_t *op,
-                                   int64_t *result,
-                                   qrt_error_t **error);
-
 // Takes the report of a redrive. The caller owns it.
 //
 // `QRT_PENDING` while it runs; the operation's error, once, when it failed;

@@ -77,7 +77,6 @@ pub(crate) enum Outcome {
     Settled(Box<qrt_settle_results_t>),
     Session(Option<Box<qrt_session_t>>),
     Buffer(Option<Box<qrt_buffer_t>>),
-    Moment(i64),
     Peeked(Box<qrt_peeked_t>),
     DeadLetters(Box<qrt_dead_letters_t>),
     Redriven(Box<qrt_redrive_report_t>),
@@ -587,20 +586,6 @@ pub unsafe extern "C" fn qrt_op_take_dead_letters(
     }
 }
 
-/// Takes the new end of a lock, in milliseconds since 1970 UTC.
-///
-/// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
-/// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn qrt_op_take_timestamp(
-    op: *mut qrt_op_t,
-    result: *mut i64,
-    error: *mut *mut qrt_error_t,
-) -> qrt_status_t {
-    // SAFETY: the caller vouches for the pointers.
-    unsafe { take!(op, value_place(result), error, Outcome::Moment) }
-}
-
 /// Takes the report of a redrive. The caller owns it.
 ///
 /// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
@@ -701,21 +686,14 @@ macro_rules! deliver_option {
 deliver_option!(qrt_session_t, Session);
 deliver_option!(qrt_buffer_t, Buffer);
 
-macro_rules! deliver_value {
-    ($value:ty, $variant:ident) => {
-        impl Deliver for $value {
-            type Place = $value;
+impl Deliver for u64 {
+    type Place = u64;
 
-            fn deliver(self, place: &mut Self::Place) {
-                *place = self;
-            }
+    fn deliver(self, place: &mut u64) {
+        *place = self;
+    }
 
-            fn outcome(self) -> Outcome {
-                Outcome::$variant(self)
-            }
-        }
-    };
+    fn outcome(self) -> Outcome {
+        Outcome::Purged(self)
+    }
 }
-
-deliver_value!(i64, Moment);
-deliver_value!(u64, Purged);
