@@ -1050,10 +1050,10 @@ qrt_status_t qrt_events_set_wake(qrt_events_t *events,
                                  void (*free)(void *user_data),
                                  qrt_error_t **error);
 
-// Puts a pending operation into the queue under a tag once it has ended; at once, when it has
-// ended already. Takes the operation: `qrt_events_drain` gives it back. An operation has one
-// queue; `QRT_ERR_INVALID_ARGUMENT` when it has one already, and then it stays the caller's, as
-// on every error. Any thread.
+// Puts an operation into the queue under a tag once it has ended; at once, when it has ended
+// already. The caller's handle stays the caller's, to cancel the operation by; free it as well.
+// `qrt_events_drain` gives another one. An operation has one queue: `QRT_ERR_INVALID_ARGUMENT`
+// when it has one already. Any thread.
 qrt_status_t qrt_events_watch(qrt_events_t *events,
                               qrt_op_t *op,
                               uint64_t tag,

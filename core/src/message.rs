@@ -46,8 +46,30 @@ impl MessageId {
 
     /// An id from text, as a sender or a provider gives it.
     pub fn new(text: impl Into<Box<str>>) -> Self {
-        Self(Id::Given(Arc::new(text.into())))
+        let text = text.into();
+        // What prints as a UUID is kept as one, so that an id equals itself after a way as text.
+        match uuid(&text) {
+            Some((high, low)) => Self(Id::Made(high, low)),
+            None => Self(Id::Given(Arc::new(text))),
+        }
     }
+}
+
+/// The halves of a UUID, if the text is one in the form it is printed in.
+fn uuid(text: &str) -> Option<(NonZeroU64, u64)> {
+    let bytes = <&[u8; 36]>::try_from(text.as_bytes()).ok()?;
+    let mut number = 0u128;
+    for (place, byte) in bytes.iter().enumerate() {
+        let digit = match (place, byte) {
+            (8 | 13 | 18 | 23, b'-') => continue,
+            (8 | 13 | 18 | 23, _) => return None,
+            (_, b'0'..=b'9') => byte - b'0',
+            (_, b'a'..=b'f') => byte - b'a' + 10,
+            _ => return None,
+        };
+        number = number << 4 | u128::from(digit);
+    }
+    Some((NonZeroU64::new((number >> 64) as u64)?, number as u64))
 }
 
 impl fmt::Display for MessageId {
@@ -410,6 +432,22 @@ mod tests {
             ids.iter().collect::<std::collections::HashSet<_>>().len(),
             100
         );
+    }
+
+    #[test]
+    fn an_id_is_itself_after_a_way_as_text() {
+        let made = MessageId::made(7, 8);
+        assert_eq!(MessageId::new(made.to_string()), made);
+        for text in [
+            "00000000-0000-0000-8000-000000000000",
+            "FEDCBA98-7654-8321-8000-000000000001",
+            "fedcba98-7654-8321-8000-00000000001",
+            "fedcba98-7654-8321-8000x000000000001",
+            "fedcba98-7654-8321-8000-00000000000g",
+            "order-1",
+        ] {
+            assert_eq!(MessageId::new(text).to_string(), text);
+        }
     }
 
     #[test]

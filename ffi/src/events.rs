@@ -156,10 +156,10 @@ pub unsafe extern "C" fn qrt_events_set_wake(
     }
 }
 
-/// Puts a pending operation into the queue under a tag once it has ended; at once, when it has
-/// ended already. Takes the operation: `qrt_events_drain` gives it back. An operation has one
-/// queue; `QRT_ERR_INVALID_ARGUMENT` when it has one already, and then it stays the caller's, as
-/// on every error. Any thread.
+/// Puts an operation into the queue under a tag once it has ended; at once, when it has ended
+/// already. The caller's handle stays the caller's, to cancel the operation by; free it as well.
+/// `qrt_events_drain` gives another one. An operation has one queue: `QRT_ERR_INVALID_ARGUMENT`
+/// when it has one already. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qrt_events_watch(
     events: *mut qrt_events_t,
@@ -167,14 +167,12 @@ pub unsafe extern "C" fn qrt_events_watch(
     tag: u64,
     error: *mut *mut qrt_error_t,
 ) -> qrt_status_t {
-    // SAFETY: the caller vouches for the handles, and gives up that of the operation.
+    // SAFETY: the caller vouches for the handles.
     unsafe {
         run(error, || {
             let events = &borrow(events, "events")?.0;
             events.home.check()?;
-            borrow(op, "op")?.0.watch(events, tag)?;
-            free(op);
-            Ok(())
+            borrow(op, "op")?.0.watch(events, tag)
         })
     }
 }

@@ -1,0 +1,268 @@
+//! The safe client does what the ABI does: at once, later, and in failure.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use queue_runtime_bindings::{
+    Client, Events, Filter, Flags, Message, Queue, ReceiveOptions, RedriveOptions, Runtime,
+    SessionOptions, Settlements, Started, Status, Value,
+};
+
+const WAIT: Duration = Duration::from_secs(30);
+
+fn open() -> (Runtime, Client, Queue) {
+    let runtime = Runtime::new("", true).unwrap();
+    let client = Client::open(&runtime, "memory:", "")
+        .unwrap()
+        .wait()
+        .unwrap();
+    let queue = client
+        .queue("jobs", r#"{"budget": 1, "retry": "none"}"#)
+        .unwrap();
+    (runtime, client, queue)
+}
+
+fn receive(max_messages: u32, wait: Duration) -> ReceiveOptions {
+    ReceiveOptions {
+        max_messages,
+        flags: Flags::None,
+        wait,
+        lock: None,
+    }
+}
+
+fn send(queue: &Queue, body: &str) {
+    let message = Message::new(body.as_bytes()).unwrap();
+    queue
+        .send_one(&message, Flags::None)
+        .unwrap()
+        .wait()
+        .unwrap();
+}
+
+#[test]
+fn a_message_passes_at_once() {
+    let (_runtime, _client, queue) = open();
+    let mut message = Message::taking(vec![1, 2, 3]).unwrap();
+    message.set_header("kind", "test").unwrap();
+    message.set_id("m-1").unwrap();
+    let Started::Done(sent) = queue.send(&[message], Flags::None).unwrap() else {
+        panic!("memory: ends at once");
+    };
+    assert_eq!(sent.get(0).unwrap().id, "m-1");
+    assert_eq!(
+        sent.get(1).unwrap_err().status,
+        Status(0),
+        "there is no such result"
+    );
+
+    let Started::Done(batch) = queue.receive(&receive(10, Duration::ZERO)).unwrap() else {
+        panic!("memory: ends at once");
+    };
+    let delivery = batch.get(0).unwrap();
+    assert!(batch.get(1).is_none());
+    drop(batch);
+    assert_eq!(delivery.message().body(), [1, 2, 3]);
+    assert_eq!(
+        delivery.message().headers().collect::<Vec<_>>(),
+        [("kind", "test")]
+    );
+    assert_eq!((delivery.id(), delivery.attempt()), ("m-1", 1));
+    delivery.ack(Flags::None).unwrap().wait().unwrap();
+    assert!(delivery.is_settled());
+
+    let error = delivery.ack(Flags::None).err().unwrap();
+    assert_eq!(error.status.name(), "invalid_receipt");
+    assert_eq!(error.queue.as_deref(), Some("jobs"));
+}
+
+#[test]
+fn an_event_queue_tells_of_the_end() {
+    let (runtime, _client, queue) = open();
+    let events = Events::new(&runtime).unwrap();
+    let (woken, wakes) = mpsc::channel();
+    events.set_wake(move || woken.send(()).unwrap()).unwrap();
+
+    let Started::Pending(op) = queue.receive(&receive(1, WAIT)).unwrap() else {
+        panic!("the queue is empty");
+    };
+    events.watch(&op, 7).unwrap();
+    assert!(events.watch(&op, 8).is_err(), "it is watched already");
+    assert!(op.take().unwrap().is_none());
+    assert!(events.drain(8).is_empty());
+    send(&queue, "late");
+    wakes.recv_timeout(WAIT).unwrap();
+
+    let ended = events.drain(8).remove(0);
+    assert_eq!(ended.tag, 7);
+    let Ok(Value::Batch(batch)) = ended.result else {
+        panic!("a receive gives a batch");
+    };
+    assert_eq!(batch.get(0).unwrap().message().body(), b"late");
+    drop(events);
+    assert!(
+        wakes.recv().is_err(),
+        "the wake function is dropped with its queue"
+    );
+}
+
+#[test]
+fn a_cancelled_receive_takes_nothing() {
+    let (_runtime, _client, queue) = open();
+    let Started::Pending(op) = queue.receive(&receive(1, WAIT)).unwrap() else {
+        panic!("the queue is empty");
+    };
+    op.cancel().unwrap();
+    assert!(op.wait(Some(WAIT)).unwrap());
+    assert_eq!(op.take().err().unwrap().status, Status::CANCELLED);
+    send(&queue, "kept");
+    let batch = queue.receive(&receive(1, WAIT)).unwrap().wait().unwrap();
+    assert_eq!(batch.get(0).unwrap().attempt(), 1);
+}
+
+#[test]
+fn many_settle_in_one_call_and_come_back_from_the_dead() {
+    let (runtime, _client, queue) = open();
+    for body in ["a", "b", "c"] {
+        send(&queue, body);
+    }
+    let batch = queue.receive(&receive(3, WAIT)).unwrap().wait().unwrap();
+    let deliveries: Vec<_> = batch.iter().collect();
+    let kept = queue
+        .extend(&deliveries.iter().collect::<Vec<_>>(), WAIT)
+        .unwrap();
+    assert_eq!(kept.wait().unwrap().len(), 3);
+    let mut settlements = Settlements::new().unwrap();
+    settlements.ack(&deliveries[0]).unwrap();
+    settlements.nack(&deliveries[1], Some("bad"), None).unwrap();
+    settlements
+        .dead_letter(&deliveries[2], "poison", Some("at length"))
+        .unwrap();
+    let results = queue
+        .settle(&settlements, Flags::None)
+        .unwrap()
+        .wait()
+        .unwrap();
+    assert!((0..3).all(|index| results.get(index).is_ok()));
+
+    let letters = queue
+        .dead_letters(&Filter::default(), 0, 10)
+        .unwrap()
+        .wait()
+        .unwrap();
+    let reasons: Vec<_> = letters.iter().map(|letter| letter.reason).collect();
+    assert_eq!(reasons, ["max_attempts", "poison"]);
+    assert_eq!(
+        letters.iter().nth(1).unwrap().description,
+        Some("at length")
+    );
+    let filter = Filter {
+        ids: vec![letters.iter().nth(1).unwrap().id.to_owned()],
+        ..Filter::default()
+    };
+    let redriven = queue
+        .redrive(&filter, &RedriveOptions::default())
+        .unwrap()
+        .wait()
+        .unwrap();
+    assert_eq!(
+        (
+            redriven.matched(),
+            redriven.redriven(),
+            redriven.failed().len()
+        ),
+        (1, 1, 0)
+    );
+    assert_eq!(
+        queue
+            .purge_dead_letters(&Filter::default())
+            .unwrap()
+            .wait()
+            .unwrap(),
+        1
+    );
+    runtime.advance(Duration::from_secs(1)).unwrap();
+    let statistics = queue.statistics().unwrap().wait().unwrap();
+    assert_eq!((statistics.ready(), statistics.dead()), (1, 0));
+    assert_eq!(statistics.oldest_age_ms(), Some(1000));
+    let peeked = queue.peek(0, 10).unwrap().wait().unwrap();
+    assert_eq!(peeked.iter().next().unwrap().state.name(), "ready");
+}
+
+#[test]
+fn sessions_keep_their_state() {
+    let (_runtime, _client, queue) = open();
+    let mut message = Message::new(b"x").unwrap();
+    message.set_session("s").unwrap();
+    queue
+        .send_one(&message, Flags::None)
+        .unwrap()
+        .wait()
+        .unwrap();
+    let next = SessionOptions {
+        id: None,
+        wait: Duration::ZERO,
+        lock: None,
+    };
+    let session = queue
+        .accept_session(&next)
+        .unwrap()
+        .wait()
+        .unwrap()
+        .unwrap();
+    assert_eq!(session.id(), "s");
+    assert!(session.state().unwrap().wait().unwrap().is_none());
+    session.set_state(Some(b"half")).unwrap().wait().unwrap();
+    assert_eq!(
+        session.state().unwrap().wait().unwrap().unwrap().bytes(),
+        b"half"
+    );
+    let batch = session.receive(&receive(1, WAIT)).unwrap().wait().unwrap();
+    assert_eq!(batch.get(0).unwrap().message().session(), Some("s"));
+    session.close().unwrap().wait().unwrap();
+}
+
+#[test]
+fn a_body_that_is_taken_is_dropped_after_its_last_use() {
+    struct Body(Arc<AtomicUsize>);
+    impl AsRef<[u8]> for Body {
+        fn as_ref(&self) -> &[u8] {
+            b"mine"
+        }
+    }
+    impl Drop for Body {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    let (_runtime, _client, queue) = open();
+    let drops = Arc::new(AtomicUsize::new(0));
+    let message = Message::taking(Body(drops.clone())).unwrap();
+    queue
+        .send_one(&message, Flags::None)
+        .unwrap()
+        .wait()
+        .unwrap();
+    drop(message);
+    assert_eq!(drops.load(Ordering::Relaxed), 0, "the queue has it");
+    let batch = queue.receive(&receive(1, WAIT)).unwrap().wait().unwrap();
+    let delivery = batch.get(0).unwrap();
+    delivery.ack(Flags::None).unwrap().wait().unwrap();
+    assert_eq!(delivery.message().body(), b"mine");
+    drop((batch, delivery));
+    assert_eq!(drops.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn a_shutdown_ends_what_waits() {
+    let (runtime, _client, queue) = open();
+    let Started::Pending(op) = queue.receive(&receive(1, WAIT)).unwrap() else {
+        panic!("the queue is empty");
+    };
+    runtime.shutdown(WAIT).unwrap();
+    assert!(op.wait(Some(WAIT)).unwrap());
+    assert_eq!(op.take().err().unwrap().status, Status::CLOSED);
+    assert_eq!(queue.statistics().err().unwrap().status, Status::CLOSED);
+}
