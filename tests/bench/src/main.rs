@@ -1,6 +1,7 @@
 //! Measures the project beside its yardsticks and prints tables; see the README beside it.
 
 mod allocations;
+mod c;
 mod measure;
 mod memory;
 mod report;
@@ -40,6 +41,8 @@ struct Args {
 enum Area {
     /// The in-memory engine.
     Memory,
+    /// The C ABI.
+    C,
 }
 
 fn main() -> Result<()> {
@@ -54,6 +57,7 @@ fn main() -> Result<()> {
     for area in areas {
         let (name, rows) = match area {
             Area::Memory => ("memory", memory::rows()?),
+            Area::C => ("c", c::rows()?),
         };
         println!("{}", report::table(name, &rows));
         report::store(name, &rows)?;

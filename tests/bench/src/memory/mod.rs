@@ -3,7 +3,7 @@
 mod alone;
 mod depth;
 mod footprint;
-mod one_thread;
+pub mod one_thread;
 mod sessions;
 mod two_threads;
 mod waiting;
@@ -16,7 +16,7 @@ use crate::report::Row;
 pub use alone::{Loop, run_alone};
 
 const AREA: &str = "memory";
-const BODY: [u8; 1024] = [0x5a; 1024];
+pub const BODY: [u8; 1024] = [0x5a; 1024];
 
 /// Every row of the area.
 pub fn rows() -> Result<Vec<Row>> {
@@ -32,7 +32,7 @@ pub fn rows() -> Result<Vec<Row>> {
 }
 
 /// A queue of its own, on a client of its own.
-fn queue(runtime: &Runtime, options: QueueOptions) -> Result<Queue> {
+pub fn queue(runtime: &Runtime, options: QueueOptions) -> Result<Queue> {
     let client: Client = runtime.block_on(runtime.connect("memory:"))??;
     Ok(client.queue_with("bench", options)?)
 }
