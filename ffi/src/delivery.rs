@@ -39,7 +39,7 @@ unsafe impl Send for qrt_delivery_t {}
 unsafe impl Sync for qrt_delivery_t {}
 
 impl qrt_batch_t {
-    pub(crate) fn new(deliveries: Vec<Delivery>, home: Home) -> Box<Self> {
+    pub(crate) fn new(deliveries: impl IntoIterator<Item = Delivery>, home: Home) -> Box<Self> {
         let batch = Arc::new_cyclic(|weak: &std::sync::Weak<Batch>| {
             let batch = weak.as_ptr();
             let element = |delivery| qrt_delivery_t {

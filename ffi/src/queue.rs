@@ -162,9 +162,15 @@ pub unsafe extern "C" fn qrt_queue_receive(
             let place = handle_output(batch, "batch")?;
             let handle = borrow(queue, "queue")?;
             let request = request(&read(options)?)?;
-            let reply = handle.usable()?.start_receive(request);
+            let queue = handle.usable()?;
             let home = handle.home.clone();
-            let batch = reply.map(move |deliveries| Ok(qrt_batch_t::new(deliveries, home)));
+            let batch = if request.max_messages == 1 {
+                let reply = queue.start_receive_one(&request);
+                reply.map(move |delivery| Ok(qrt_batch_t::new(delivery, home)))
+            } else {
+                let reply = queue.start_receive(request);
+                reply.map(move |deliveries| Ok(qrt_batch_t::new(deliveries, home)))
+            };
             start(&handle.home, batch, done, place, op)
         })
     }

@@ -1,5 +1,7 @@
 //! What became of the messages of a send.
 
+use std::sync::OnceLock;
+
 use queue_runtime_core::{Result, SendResult};
 
 use crate::abi::{free, qrt_bytes_t};
@@ -11,27 +13,18 @@ pub struct qrt_send_results_t {
 }
 
 struct Sent {
-    id: String,
-    duplicate: bool,
-    error: Option<Box<qrt_error_t>>,
+    result: Result<SendResult, Box<qrt_error_t>>,
     status: qrt_status_t,
+    /// Written out when it is asked for, which few senders do.
+    id: OnceLock<String>,
 }
 
 impl qrt_send_results_t {
     pub(crate) fn new(results: Vec<Result<SendResult>>) -> Box<Self> {
-        let entry = |result: Result<SendResult>| match result {
-            Ok(result) => Sent {
-                id: result.id.to_string(),
-                duplicate: result.is_duplicate(),
-                error: None,
-                status: QRT_OK,
-            },
-            Err(error) => Sent {
-                id: String::new(),
-                duplicate: false,
-                status: status_of(&error),
-                error: Some(Box::new(qrt_error_t::new(error))),
-            },
+        let entry = |result: Result<SendResult>| Sent {
+            status: result.as_ref().err().map_or(QRT_OK, status_of),
+            result: result.map_err(|error| Box::new(qrt_error_t::new(error))),
+            id: OnceLock::new(),
         };
         Box::new(Self {
             entries: results.into_iter().map(entry).collect(),
@@ -83,7 +76,11 @@ pub unsafe extern "C" fn qrt_send_results_id(
     // SAFETY: the caller vouches for the handle.
     unsafe {
         sent(results, index, qrt_bytes_t::EMPTY, |entry| {
-            qrt_bytes_t::of(entry.id.as_bytes())
+            let id = entry.result.as_ref().ok().map(|result| {
+                let id = entry.id.get_or_init(|| result.id.to_string());
+                id.as_str()
+            });
+            qrt_bytes_t::of_text(id)
         })
     }
 }
@@ -96,7 +93,11 @@ pub unsafe extern "C" fn qrt_send_results_is_duplicate(
     index: usize,
 ) -> u32 {
     // SAFETY: the caller vouches for the handle.
-    unsafe { sent(results, index, 0, |entry| u32::from(entry.duplicate)) }
+    unsafe {
+        sent(results, index, 0, |entry| {
+            u32::from(entry.result.as_ref().is_ok_and(SendResult::is_duplicate))
+        })
+    }
 }
 
 /// The error of message `index`, or NULL. Borrows until the results are freed. Any thread.
@@ -105,11 +106,9 @@ pub unsafe extern "C" fn qrt_send_results_error(
     results: *const qrt_send_results_t,
     index: usize,
 ) -> *const qrt_error_t {
-    let error = |entry: &Sent| {
-        entry
-            .error
-            .as_deref()
-            .map_or(std::ptr::null(), std::ptr::from_ref)
+    let error = |entry: &Sent| match &entry.result {
+        Ok(_) => std::ptr::null(),
+        Err(error) => std::ptr::from_ref(&**error),
     };
     // SAFETY: the caller vouches for the handle.
     unsafe { sent(results, index, std::ptr::null(), error) }
