@@ -88,7 +88,7 @@ unsafe impl Sync for Callbacks {}
 
 impl Callbacks {
     fn batch(&self, deliveries: Vec<Delivery>, home: &Home) {
-        let batch = Box::into_raw(qrt_batch_t::new(deliveries, home.clone()));
+        let batch = Arc::into_raw(qrt_batch_t::new(deliveries, home.clone())).cast_mut();
         // SAFETY: as the contract says; the callee owns the batch.
         unsafe { (self.on_batch)(self.user_data, batch) };
     }
@@ -223,9 +223,10 @@ async fn receive(
 ) -> Result<Vec<Delivery>> {
     let first = consumer.credits.acquire().await;
     let mut permits = first.map_err(|_| Error::closed("consumer"))?;
-    while permits.num_permits() < options.max_messages as usize
-        && let Ok(more) = consumer.credits.try_acquire()
-    {
+    let more = consumer.credits.available_permits() as u32;
+    let more = more.min(options.max_messages.saturating_sub(1));
+    // Nobody else takes credits, so that these are still there.
+    if let Ok(more) = consumer.credits.try_acquire_many(more) {
         permits.merge(more);
     }
     options.max_messages = permits.num_permits() as u32;

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use queue_runtime_core::{Delivery, Result, Verb};
+use smallvec::SmallVec;
 
 use crate::abi::{borrow, call, check_flags, duration, get, qrt_bytes_t};
 use crate::error::{qrt_error_t, qrt_status_t};
@@ -16,11 +17,9 @@ use crate::runtime::Home;
 /// Messages of one receive, each a delivery. Immutable, any thread. Outlives its queue, client
 /// and runtime safely. Freeing it settles nothing: what is not settled comes back when its lock
 /// ends.
-pub struct qrt_batch_t(Arc<Batch>);
-
-/// The memory of a batch: kept by the batch and by each delivery that is retained.
-struct Batch {
-    deliveries: std::mem::ManuallyDrop<Vec<qrt_delivery_t>>,
+// The handle is an `Arc`'s own pointer: the batch and each delivery that is retained hold one.
+pub struct qrt_batch_t {
+    deliveries: std::mem::ManuallyDrop<SmallVec<[qrt_delivery_t; 1]>>,
     home: Home,
 }
 
@@ -30,7 +29,7 @@ pub struct qrt_delivery_t {
     delivery: Delivery,
     id: std::sync::OnceLock<String>,
     /// The batch this is an element of; set once the batch is in its place.
-    batch: *const Batch,
+    batch: *const qrt_batch_t,
 }
 
 // SAFETY: the pointer is to the batch that owns this element, and only used to count holders.
@@ -39,33 +38,30 @@ unsafe impl Send for qrt_delivery_t {}
 unsafe impl Sync for qrt_delivery_t {}
 
 impl qrt_batch_t {
-    pub(crate) fn new(deliveries: impl IntoIterator<Item = Delivery>, home: Home) -> Box<Self> {
-        let batch = Arc::new_cyclic(|weak: &std::sync::Weak<Batch>| {
+    pub(crate) fn new(deliveries: impl IntoIterator<Item = Delivery>, home: Home) -> Arc<Self> {
+        Arc::new_cyclic(|weak: &std::sync::Weak<Self>| {
             let batch = weak.as_ptr();
             let element = |delivery| qrt_delivery_t {
                 delivery,
                 id: std::sync::OnceLock::new(),
                 batch,
             };
-            Batch {
-                deliveries: std::mem::ManuallyDrop::new(
-                    deliveries.into_iter().map(element).collect(),
-                ),
+            let deliveries = deliveries.into_iter().map(element).collect();
+            Self {
+                deliveries: std::mem::ManuallyDrop::new(deliveries),
                 home,
             }
-        });
-        Box::new(Self(batch))
+        })
     }
 
     /// Gives back what is not settled, unblamed, in the background.
     pub(crate) fn release_all(&self) {
-        let batch = self.0.clone();
-        if batch.home.check().is_err() || batch.deliveries.is_empty() {
+        if self.home.check().is_err() || self.deliveries.is_empty() {
             return;
         }
-        let home = batch.home.clone();
-        let queue = batch.deliveries[0].delivery.queue().clone();
-        let settlements = batch
+        let home = self.home.clone();
+        let queue = self.deliveries[0].delivery.queue().clone();
+        let settlements = self
             .deliveries
             .iter()
             .filter(|d| !d.delivery.is_settled())
@@ -79,7 +75,7 @@ impl qrt_batch_t {
     }
 }
 
-impl Drop for Batch {
+impl Drop for qrt_batch_t {
     fn drop(&mut self) {
         if self.home.is_here() {
             // SAFETY: dropped once, here; leaked in a forked child.
@@ -104,7 +100,7 @@ impl qrt_delivery_t {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qrt_batch_count(batch: *const qrt_batch_t) -> usize {
     // SAFETY: the caller vouches for the handle.
-    unsafe { batch.as_ref() }.map_or(0, |batch| batch.0.deliveries.len())
+    unsafe { batch.as_ref() }.map_or(0, |batch| batch.deliveries.len())
 }
 
 /// Delivery `index`, or NULL when there is none. Borrows until the batch is freed; retain it to
@@ -115,7 +111,7 @@ pub unsafe extern "C" fn qrt_batch_get(
     index: usize,
 ) -> *const qrt_delivery_t {
     // SAFETY: the caller vouches for the handle.
-    let delivery = unsafe { batch.as_ref() }.and_then(|batch| batch.0.deliveries.get(index));
+    let delivery = unsafe { batch.as_ref() }.and_then(|batch| batch.deliveries.get(index));
     delivery.map_or(std::ptr::null(), std::ptr::from_ref)
 }
 
@@ -123,8 +119,11 @@ pub unsafe extern "C" fn qrt_batch_get(
 /// Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qrt_batch_free(batch: *mut qrt_batch_t) {
-    // SAFETY: the caller gives up its handle.
-    unsafe { crate::abi::free(batch) }
+    if !batch.is_null() {
+        // SAFETY: the caller gives up its handle, which is a hold.
+        let hold = unsafe { Arc::from_raw(batch.cast_const()) };
+        get((), || drop(hold));
+    }
 }
 
 /// One more hold on a delivery, and so on the memory of its batch: free it with

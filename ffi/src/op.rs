@@ -72,7 +72,7 @@ impl Completion {
 pub(crate) enum Outcome {
     Unit,
     Client(Box<qrt_client_t>),
-    Batch(Box<qrt_batch_t>),
+    Batch(Arc<qrt_batch_t>),
     Sent(Box<qrt_send_results_t>),
     Settled(Box<qrt_settle_results_t>),
     Session(Option<Box<qrt_session_t>>),
@@ -659,13 +659,24 @@ macro_rules! deliver_box {
 }
 
 deliver_box!(qrt_client_t, Client);
-deliver_box!(qrt_batch_t, Batch);
 deliver_box!(qrt_send_results_t, Sent);
 deliver_box!(qrt_settle_results_t, Settled);
 deliver_box!(qrt_peeked_t, Peeked);
 deliver_box!(qrt_dead_letters_t, DeadLetters);
 deliver_box!(qrt_redrive_report_t, Redriven);
 deliver_box!(qrt_statistics_t, Statistics);
+
+impl Deliver for Arc<qrt_batch_t> {
+    type Place = Out<qrt_batch_t>;
+
+    fn deliver(self, place: &mut Self::Place) {
+        place.0 = Arc::into_raw(self).cast_mut();
+    }
+
+    fn outcome(self) -> Outcome {
+        Outcome::Batch(self)
+    }
+}
 
 macro_rules! deliver_option {
     ($handle:ty, $variant:ident) => {

@@ -32,6 +32,9 @@ unsafe extern "C" {
 /// A queue on a runtime of its own.
 struct CQueue(*mut c_void);
 
+// SAFETY: queues of the C ABI may be used from any thread.
+unsafe impl Sync for CQueue {}
+
 impl CQueue {
     fn open() -> Result<Self> {
         // SAFETY: it takes nothing.
