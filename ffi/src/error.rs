@@ -81,6 +81,10 @@ impl qrt_error_t {
         let text = error.to_string();
         Self { error, text }
     }
+
+    pub(crate) fn status(&self) -> qrt_status_t {
+        status_of(&self.error)
+    }
 }
 
 pub(crate) fn status_of(error: &Error) -> qrt_status_t {

@@ -4,45 +4,61 @@ use std::sync::OnceLock;
 
 use queue_runtime_core::{Result, SendResult};
 
-use crate::abi::{free, qrt_bytes_t};
-use crate::error::{QRT_OK, qrt_error_t, qrt_status_t, status_of};
+use crate::abi::{free, get, qrt_bytes_t};
+use crate::error::{QRT_OK, qrt_error_t, qrt_status_t};
 
 /// What became of the messages of a send. Result i belongs to message i. Immutable, any thread.
 pub struct qrt_send_results_t {
-    entries: Vec<Sent>,
-}
-
-struct Sent {
-    result: Result<SendResult, Box<qrt_error_t>>,
-    status: qrt_status_t,
-    /// Written out when it is asked for, which few senders do.
-    id: OnceLock<String>,
+    /// In the memory the results came in; `None` where there is an error.
+    sent: Vec<Option<SendResult>>,
+    errors: Vec<(usize, qrt_error_t)>,
+    /// Written out when they are asked for, which few senders do.
+    ids: OnceLock<Box<[OnceLock<String>]>>,
 }
 
 impl qrt_send_results_t {
     pub(crate) fn new(results: Vec<Result<SendResult>>) -> Box<Self> {
-        let entry = |result: Result<SendResult>| Sent {
-            status: result.as_ref().err().map_or(QRT_OK, status_of),
-            result: result.map_err(|error| Box::new(qrt_error_t::new(error))),
-            id: OnceLock::new(),
-        };
+        let mut errors = Vec::new();
+        let sent = results.into_iter().enumerate().map(|(index, result)| {
+            result
+                .map_err(|error| errors.push((index, qrt_error_t::new(error))))
+                .ok()
+        });
         Box::new(Self {
-            entries: results.into_iter().map(entry).collect(),
+            sent: sent.collect(),
+            errors,
+            ids: OnceLock::new(),
         })
+    }
+
+    fn id(&self, index: usize) -> Option<&str> {
+        let result = self.sent.get(index)?.as_ref()?;
+        let none = || self.sent.iter().map(|_| OnceLock::new()).collect();
+        let id = &self.ids.get_or_init(none)[index];
+        Some(id.get_or_init(|| result.id.to_string()))
+    }
+
+    fn error(&self, index: usize) -> Option<&qrt_error_t> {
+        let found = self
+            .errors
+            .binary_search_by_key(&index, |(index, _)| *index);
+        Some(&self.errors[found.ok()?].1)
     }
 }
 
 /// # Safety
 /// The handle is NULL or good.
-unsafe fn sent<T>(
+unsafe fn read<T>(
     results: *const qrt_send_results_t,
-    index: usize,
     fallback: T,
-    read: impl FnOnce(&Sent) -> T,
-) -> T {
+    read: impl FnOnce(&qrt_send_results_t) -> T,
+) -> T
+where
+    T: Copy,
+{
     // SAFETY: the caller vouches for the handle.
-    match unsafe { results.as_ref() }.and_then(|results| results.entries.get(index)) {
-        Some(entry) => read(entry),
+    match unsafe { results.as_ref() } {
+        Some(results) => get(fallback, || read(results)),
         None => fallback,
     }
 }
@@ -51,7 +67,7 @@ unsafe fn sent<T>(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qrt_send_results_count(results: *const qrt_send_results_t) -> usize {
     // SAFETY: the caller vouches for the handle.
-    unsafe { results.as_ref() }.map_or(0, |results| results.entries.len())
+    unsafe { read(results, 0, |r| r.sent.len()) }
 }
 
 /// `QRT_OK` when message `index` is stored, else why not; `QRT_ERR_INVALID_ARGUMENT` when there is
@@ -63,7 +79,12 @@ pub unsafe extern "C" fn qrt_send_results_status(
 ) -> qrt_status_t {
     let none = crate::error::QRT_ERR_INVALID_ARGUMENT;
     // SAFETY: the caller vouches for the handle.
-    unsafe { sent(results, index, none, |entry| entry.status) }
+    unsafe {
+        read(results, none, |r| match r.sent.get(index) {
+            Some(Some(_)) => QRT_OK,
+            _ => r.error(index).map_or(none, qrt_error_t::status),
+        })
+    }
 }
 
 /// The id of stored message `index`; of the first one, if it was a duplicate. Borrows until the
@@ -75,12 +96,8 @@ pub unsafe extern "C" fn qrt_send_results_id(
 ) -> qrt_bytes_t {
     // SAFETY: the caller vouches for the handle.
     unsafe {
-        sent(results, index, qrt_bytes_t::EMPTY, |entry| {
-            let id = entry.result.as_ref().ok().map(|result| {
-                let id = entry.id.get_or_init(|| result.id.to_string());
-                id.as_str()
-            });
-            qrt_bytes_t::of_text(id)
+        read(results, qrt_bytes_t::EMPTY, |r| {
+            qrt_bytes_t::of_text(r.id(index))
         })
     }
 }
@@ -94,8 +111,9 @@ pub unsafe extern "C" fn qrt_send_results_is_duplicate(
 ) -> u32 {
     // SAFETY: the caller vouches for the handle.
     unsafe {
-        sent(results, index, 0, |entry| {
-            u32::from(entry.result.as_ref().is_ok_and(SendResult::is_duplicate))
+        read(results, 0, |r| match r.sent.get(index) {
+            Some(Some(result)) => u32::from(result.is_duplicate()),
+            _ => 0,
         })
     }
 }
@@ -106,12 +124,12 @@ pub unsafe extern "C" fn qrt_send_results_error(
     results: *const qrt_send_results_t,
     index: usize,
 ) -> *const qrt_error_t {
-    let error = |entry: &Sent| match &entry.result {
-        Ok(_) => std::ptr::null(),
-        Err(error) => std::ptr::from_ref(&**error),
-    };
     // SAFETY: the caller vouches for the handle.
-    unsafe { sent(results, index, std::ptr::null(), error) }
+    unsafe {
+        read(results, std::ptr::null(), |r| {
+            r.error(index).map_or(std::ptr::null(), std::ptr::from_ref)
+        })
+    }
 }
 
 /// Frees results. NULL does nothing. Any thread.
