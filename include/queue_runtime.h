@@ -205,10 +205,8 @@ typedef struct {
 typedef struct {
     // `sizeof(qrt_session_options_t)` of the caller.
     size_t struct_size;
-    // The session to take, or empty for whichever has work. Default empty. Borrows for the
-    // length of the call.
-    qrt_bytes_t id;
     // How long to wait for a session with work, in milliseconds; 0 looks once. Default 10,000.
+    // Only of `qrt_session_accept_next`.
     int64_t wait_ms;
     // How long the session is locked, in milliseconds; -1: as long as the queue says. Default -1.
     int64_t lock_ms;
@@ -837,15 +835,26 @@ qrt_status_t qrt_extend(qrt_queue_t *queue,
                         qrt_op_t **op,
                         qrt_error_t **error);
 
-// Takes a session. `options` may be NULL. `QRT_OK`: `*session` is held by the caller, who owns
-// it, or NULL when none had work and the wait is 0. `QRT_PENDING`: `qrt_op_take_session`.
-// `QRT_ERR_SESSION_LOCKED` when the one asked for is held. Any thread.
+// Takes the session of this id. `options` may be NULL. `QRT_OK`: `*session` is held by the
+// caller, who owns it. `QRT_PENDING`: `qrt_op_take_session`. `QRT_ERR_SESSION_LOCKED` when
+// somebody holds it. Any thread.
 qrt_status_t qrt_session_accept(qrt_queue_t *queue,
+                                qrt_bytes_t id,
                                 const qrt_session_options_t *options,
                                 qrt_completion_t done,
                                 qrt_session_t **session,
                                 qrt_op_t **op,
                                 qrt_error_t **error);
+
+// Takes whichever session has work. `options` may be NULL. `QRT_OK`: `*session` is held by the
+// caller, who owns it, or NULL when none had work and the wait is 0. `QRT_PENDING`:
+// `qrt_op_take_session`. Any thread.
+qrt_status_t qrt_session_accept_next(qrt_queue_t *queue,
+                                     const qrt_session_options_t *options,
+                                     qrt_completion_t done,
+                                     qrt_session_t **session,
+                                     qrt_op_t **op,
+                                     qrt_error_t **error);
 
 // The id of a session; empty for NULL. Borrows until the session is freed. Any thread.
 qrt_bytes_t qrt_session_id(const qrt_session_t *session);
@@ -1288,7 +1297,7 @@ qrt_status_t qrt_check_abi(uint32_t major,
 /** The defaults of `qrt_receive_options_t`. */
 #define QRT_RECEIVE_OPTIONS_INIT { sizeof(qrt_receive_options_t), 1, 0, 10000, -1 }
 /** The defaults of `qrt_session_options_t`. */
-#define QRT_SESSION_OPTIONS_INIT { sizeof(qrt_session_options_t), { NULL, 0 }, 10000, -1 }
+#define QRT_SESSION_OPTIONS_INIT { sizeof(qrt_session_options_t), 10000, -1 }
 /** The defaults of `qrt_consumer_options_t`; `on_batch` must be set. */
 #define QRT_CONSUMER_OPTIONS_INIT \
     { sizeof(qrt_consumer_options_t), 64, 64, 10000, -1, NULL, NULL, NULL, NULL }

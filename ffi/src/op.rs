@@ -223,11 +223,12 @@ pub(crate) fn start<T: Deliver>(
             result?.deliver(place);
             Ok(QRT_OK)
         }
-        Err(pending) => Ok(spawn(home, pending, done, op)),
+        Err(pending) => start_future(home, pending, done, place, op),
     }
 }
 
-/// [`start`] for a future: it is polled once here, inside the runtime.
+/// [`start`] for a future: it is polled once here, inside the runtime, so that what it waits for
+/// counts from the call, and calls that wait are served in their order.
 pub(crate) fn start_future<T: Deliver>(
     home: &Home,
     future: impl Future<Output = Result<T>> + Send + 'static,

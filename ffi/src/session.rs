@@ -42,10 +42,8 @@ impl qrt_session_t {
 pub struct qrt_session_options_t {
     /// `sizeof(qrt_session_options_t)` of the caller.
     pub struct_size: usize,
-    /// The session to take, or empty for whichever has work. Default empty. Borrows for the
-    /// length of the call.
-    pub id: qrt_bytes_t,
     /// How long to wait for a session with work, in milliseconds; 0 looks once. Default 10,000.
+    /// Only of `qrt_session_accept_next`.
     pub wait_ms: i64,
     /// How long the session is locked, in milliseconds; -1: as long as the queue says. Default -1.
     pub lock_ms: i64,
@@ -54,17 +52,37 @@ pub struct qrt_session_options_t {
 impl Options for qrt_session_options_t {
     const DEFAULT: Self = Self {
         struct_size: size_of::<Self>(),
-        id: qrt_bytes_t::EMPTY,
         wait_ms: 10_000,
         lock_ms: -1,
     };
 }
 
-/// Takes a session. `options` may be NULL. `QRT_OK`: `*session` is held by the caller, who owns
-/// it, or NULL when none had work and the wait is 0. `QRT_PENDING`: `qrt_op_take_session`.
-/// `QRT_ERR_SESSION_LOCKED` when the one asked for is held. Any thread.
+/// Takes the session of this id. `options` may be NULL. `QRT_OK`: `*session` is held by the
+/// caller, who owns it. `QRT_PENDING`: `qrt_op_take_session`. `QRT_ERR_SESSION_LOCKED` when
+/// somebody holds it. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qrt_session_accept(
+    queue: *mut qrt_queue_t,
+    id: qrt_bytes_t,
+    options: *const qrt_session_options_t,
+    done: qrt_completion_t,
+    session: *mut *mut qrt_session_t,
+    op: *mut *mut qrt_op_t,
+    error: *mut *mut qrt_error_t,
+) -> qrt_status_t {
+    // SAFETY: the caller vouches for the pointers.
+    unsafe {
+        accept(queue, options, done, session, op, error, |_| {
+            Ok(SessionOptions::id(id.text("id")?))
+        })
+    }
+}
+
+/// Takes whichever session has work. `options` may be NULL. `QRT_OK`: `*session` is held by the
+/// caller, who owns it, or NULL when none had work and the wait is 0. `QRT_PENDING`:
+/// `qrt_op_take_session`. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_session_accept_next(
     queue: *mut qrt_queue_t,
     options: *const qrt_session_options_t,
     done: qrt_completion_t,
@@ -74,18 +92,33 @@ pub unsafe extern "C" fn qrt_session_accept(
 ) -> qrt_status_t {
     // SAFETY: the caller vouches for the pointers.
     unsafe {
+        accept(queue, options, done, session, op, error, |options| {
+            Ok(SessionOptions::next().wait(duration(options.wait_ms, "wait_ms")?))
+        })
+    }
+}
+
+/// # Safety
+/// The pointers are NULL or good.
+unsafe fn accept(
+    queue: *mut qrt_queue_t,
+    options: *const qrt_session_options_t,
+    done: qrt_completion_t,
+    session: *mut *mut qrt_session_t,
+    op: *mut *mut qrt_op_t,
+    error: *mut *mut qrt_error_t,
+    which: impl FnOnce(&qrt_session_options_t) -> Result<SessionOptions>,
+) -> qrt_status_t {
+    // SAFETY: the caller vouches for the pointers.
+    unsafe {
         call(error, || {
             let op = op_place(op);
             let place = handle_output(session, "session")?;
             let handle = borrow(queue, "queue")?;
             let options = read(options)?;
-            let accept = match options.id.some_text("id")? {
-                Some(id) => SessionOptions::id(id),
-                None => SessionOptions::next().wait(duration(options.wait_ms, "wait_ms")?),
-            };
             let accept = match some_duration(options.lock_ms, "lock_ms")? {
-                Some(lock) => accept.lock(lock),
-                None => accept,
+                Some(lock) => which(&options)?.lock(lock),
+                None => which(&options)?,
             };
             let queue = handle.usable()?.clone();
             let home = handle.home.clone();

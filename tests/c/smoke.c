@@ -115,7 +115,7 @@ int main(void) {
 
     /* Sessions, and a nack that spends the budget. */
     send_text(queue, "a1", "a");
-    CHECK(qrt_session_accept(queue, NULL, none, &session, NULL, NULL) == QRT_OK);
+    CHECK(qrt_session_accept_next(queue, NULL, none, &session, NULL, NULL) == QRT_OK);
     CHECK(is(qrt_session_id(session), "a"));
     for (int i = 0; i < 2; i++) {
         CHECK(qrt_session_receive(session, &receive, none, &batch, NULL, NULL) == QRT_OK);

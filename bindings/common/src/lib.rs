@@ -31,7 +31,7 @@ pub use message::{Message, MessageView};
 pub use op::{Op, Output, Started};
 pub use queue::{Flags, Queue, ReceiveOptions};
 pub use runtime::{Buffer, Runtime};
-pub use session::{Session, SessionOptions};
+pub use session::Session;
 pub use settle::{SendResult, SendResults, SettleResults, Settlements};
 
 /// The version of the library.

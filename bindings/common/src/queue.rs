@@ -8,7 +8,6 @@ use crate::abi::{Handle, NOBODY, lend_text};
 use crate::error::Result;
 use crate::op::{Started, start};
 use crate::runtime::{ms, some_ms};
-use crate::session::SessionOptions;
 use crate::{Batch, DeadLetters, Delivery, Filter, Message, Peeked, RedriveOptions, RedriveReport};
 use crate::{SendResults, Session, SettleResults, Settlements, Statistics};
 
@@ -121,18 +120,32 @@ impl Queue {
         })
     }
 
-    /// Takes a session; none when none had work.
-    pub fn accept_session(&self, options: &SessionOptions<'_>) -> Result<Started<Option<Session>>> {
-        let options = qrt_session_options_t {
-            struct_size: size_of::<qrt_session_options_t>(),
-            id: lend_text(options.id),
-            wait_ms: ms(options.wait),
-            lock_ms: some_ms(options.lock),
-        };
+    /// Takes the session of this id, locked for so long, or as the queue says.
+    pub fn accept_session(
+        &self,
+        id: &str,
+        lock: Option<Duration>,
+    ) -> Result<Started<Option<Session>>> {
+        let options = session_options(Duration::ZERO, lock);
+        let id = lend_text(Some(id));
+        // SAFETY: the handle is owned, text and options live for the length of the call.
+        start(|place, op, error| unsafe {
+            let options = &raw const options;
+            qrt_session_accept(self.0.get(), id, options, NOBODY, place, op, error)
+        })
+    }
+
+    /// Takes whichever session has work; none when none has within the wait.
+    pub fn accept_next_session(
+        &self,
+        wait: Duration,
+        lock: Option<Duration>,
+    ) -> Result<Started<Option<Session>>> {
+        let options = session_options(wait, lock);
         // SAFETY: the handle is owned, the options live for the length of the call.
         start(|place, op, error| unsafe {
             let options = &raw const options;
-            qrt_session_accept(self.0.get(), options, NOBODY, place, op, error)
+            qrt_session_accept_next(self.0.get(), options, NOBODY, place, op, error)
         })
     }
 
@@ -199,5 +212,13 @@ impl Queue {
                 qrt_dead_letters_purge(self.0.get(), filter, NOBODY, place, op, error)
             })
         })
+    }
+}
+
+fn session_options(wait: Duration, lock: Option<Duration>) -> qrt_session_options_t {
+    qrt_session_options_t {
+        struct_size: size_of::<qrt_session_options_t>(),
+        wait_ms: ms(wait),
+        lock_ms: some_ms(lock),
     }
 }

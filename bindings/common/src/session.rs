@@ -10,17 +10,6 @@ use crate::op::{Started, start};
 use crate::runtime::some_ms;
 use crate::{Batch, Buffer, ReceiveOptions};
 
-/// Which session to take.
-#[derive(Clone, Copy, Debug)]
-pub struct SessionOptions<'a> {
-    /// This one, or whichever has work.
-    pub id: Option<&'a str>,
-    /// How long to wait for one with work; zero looks once.
-    pub wait: Duration,
-    /// How long it is locked; as long as the queue says, if not said.
-    pub lock: Option<Duration>,
-}
-
 /// A held session. Dropping it lets it go in the background.
 pub struct Session(pub(crate) Handle<qrt_session_t>);
 

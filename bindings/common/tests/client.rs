@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use queue_runtime_bindings::{
     Client, Events, Filter, Flags, Message, Queue, ReceiveOptions, RedriveOptions, Runtime,
-    SessionOptions, Settlements, Started, Status, Value,
+    Settlements, Started, Status, Value,
 };
 
 const WAIT: Duration = Duration::from_secs(30);
@@ -201,17 +201,8 @@ fn sessions_keep_their_state() {
         .unwrap()
         .wait()
         .unwrap();
-    let next = SessionOptions {
-        id: None,
-        wait: Duration::ZERO,
-        lock: None,
-    };
-    let session = queue
-        .accept_session(&next)
-        .unwrap()
-        .wait()
-        .unwrap()
-        .unwrap();
+    let session = queue.accept_next_session(Duration::ZERO, None).unwrap();
+    let session = session.wait().unwrap().unwrap();
     assert_eq!(session.id(), "s");
     assert!(session.state().unwrap().wait().unwrap().is_none());
     session.set_state(Some(b"half")).unwrap().wait().unwrap();

@@ -1,0 +1,58 @@
+/* A scenario while it runs: its clients and queues, and what later steps call by name. */
+
+#ifndef WORLD_H
+#define WORLD_H
+
+#include <jansson.h>
+
+#include "names.h"
+#include "text.h"
+
+/* How long anything may take in real time before its step has failed. */
+enum { PATIENCE_MS = 30000 };
+
+struct world {
+    qrt_runtime_t *runtime;
+    bool virtual_clock;
+    /* The start of the scenario, in milliseconds since 1970. */
+    int64_t start;
+    /* Options of every queue, as JSON. */
+    char *options;
+    /* Clients, and their options where `configure` gave them own ones. */
+    struct names clients, client_options;
+    /* Queues, by client and name with a blank between. */
+    struct names queues;
+    /* Deliveries, each name with a hold of its own; sessions; verbs that were started. */
+    struct names deliveries, sessions, background;
+    /* Texts: ids of sent messages by their bodies, and ids that no sender chose. */
+    struct names ids, made;
+    /* Where listings go on, by the body of what was listed: numbers in memory of their own. */
+    struct names cursors;
+    struct failure failure;
+};
+
+/* A fresh world with an empty store. */
+bool world_open(struct world *world, const json_t *scenario, bool virtual_clock);
+
+/* Frees all of it but verbs that were started. */
+void world_close(struct world *world);
+
+/* The client of a name, opened at its first use. */
+qrt_client_t *world_client(struct world *world, qrt_bytes_t name, qrt_error_t **error);
+
+/* The queue of a step, opened at its first use. */
+qrt_queue_t *world_queue(struct world *world, const json_t *step, qrt_error_t **error);
+
+/* Opens a client in a way of its own; its queues are opened anew. */
+qrt_status_t world_connect(struct world *world, const json_t *step, qrt_error_t **error);
+
+/* From here on this client opens its queues anew, with these options. */
+void world_configure(struct world *world, const json_t *step);
+
+/* Lets the runtime do what is due, before anything else is looked at. */
+bool world_turn(struct world *world);
+
+/* The moment that a duration since the start of the scenario is. */
+bool world_moment(struct world *world, const json_t *value, int64_t *moment);
+
+#endif
