@@ -7,7 +7,8 @@
  * that a function gives out is the caller's, and freed by the qrt_..._free of its type; NULL is
  * fine there. Handles may be freed in any order: they hold on to what they need. The library
  * never frees the caller's memory but through a function the caller gave with it, and the other
- * way round. To use a handle after its free, or a pointer that is no handle, is undefined.
+ * way round. To use a handle after its free, to free one that a call of another thread is using,
+ * and to pass a pointer that is no handle, is undefined.
  *
  * TEXT is UTF-8 with a length, not NUL-terminated; {NULL, 0} is the empty value. Durations are
  * int64_t milliseconds, moments int64_t milliseconds since 1970 UTC.
