@@ -14,6 +14,8 @@ mod abi;
 mod capability;
 mod fork;
 mod options;
+#[cfg(test)]
+mod panics;
 
 // The header keeps the order of these; the empty lines keep it from being sorted.
 mod runtime;
