@@ -1,0 +1,336 @@
+// The C++ header does what the C ABI does: at once, later, in failure, in both manners.
+
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <set>
+#include <thread>
+
+#include <poll.h>
+
+#include "queue_runtime.hpp"
+
+namespace qr = queue_runtime;
+using namespace std::chrono_literals;
+
+static const char *test_name = "";
+
+#define CHECK(what)                                                                         \
+    do {                                                                                    \
+        if (!(what)) {                                                                      \
+            std::printf("not ok - %s at %s:%d: %s\n", test_name, __FILE__, __LINE__, #what); \
+            std::exit(1);                                                                   \
+        }                                                                                   \
+    } while (0)
+
+#define RUN(test)                          \
+    do {                                   \
+        test_name = #test;                 \
+        test();                            \
+        std::printf("ok - cxx %s\n", #test); \
+        std::fflush(stdout);               \
+    } while (0)
+
+// Defined in the other unit: the header may be in several.
+std::string body_of_first(const qr::Batch &batch);
+
+struct World {
+    qr::Runtime runtime = qr::Runtime::make(R"({"worker_threads": 2})", true).value();
+    qr::Client client = runtime.connect("memory:").get();
+    qr::Queue queue;
+
+    explicit World(std::string_view options = {}) : queue(client.queue("jobs", options).value()) {}
+    ~World() { CHECK(runtime.shutdown(30s)); }
+};
+
+static qr::ReceiveOptions look(std::uint32_t max) {
+    qr::ReceiveOptions options;
+    options.max_messages = max;
+    options.wait = 0ms;
+    return options;
+}
+
+static void a_message_passes_whole() {
+    World w;
+    qr::Message message = qr::Message::taking(std::string("the body"));
+    message.header("kind", "test").id("m-1").session("s").correlation_id("c").content_type("t");
+    message.dedup_id("d").ttl(1h);
+    const qr::SendResult sent = w.queue.send(message).get();
+    CHECK(sent.id == "m-1" && !sent.is_duplicate);
+    CHECK(w.queue.send(message).get().is_duplicate);
+    const qr::Batch batch = w.queue.receive(look(10)).get();
+    CHECK(batch.size() == 1 && body_of_first(batch) == "the body");
+    const qr::Delivery delivery = batch[0];
+    const qr::MessageView view = delivery.message();
+    CHECK(delivery.id() == "m-1" && delivery.attempt() == 1 && view.session() == "s");
+    CHECK(view.header("kind") == "test" && view.header("none").empty());
+    CHECK(view.header_count() == 1 && view.header_at(0).second == "test");
+    CHECK(view.correlation_id() == "c" && view.content_type() == "t" && view.dedup_id() == "d");
+    CHECK(view.ttl() == qr::Milliseconds(1h) && !view.delay());
+    CHECK(delivery.locked_until() == w.runtime.now() + 30s);
+    delivery.extend(60s).get();
+    CHECK(delivery.locked_until() == w.runtime.now() + 60s);
+    delivery.ack().get();
+    CHECK(delivery.is_settled());
+}
+
+static void an_error_in_both_manners() {
+    World w;
+    w.queue.send(qr::Message("a")).get();
+    const qr::Delivery delivery = w.queue.receive_one().get().value();
+    delivery.ack().get();
+    const qr::Result<void> again = delivery.ack().result();
+    CHECK(!again && again.error().status() == QRT_ERR_INVALID_RECEIPT);
+    CHECK(again.error().kind() == "invalid_receipt" && again.error().queue() == "jobs");
+    bool thrown = false;
+    try {
+        delivery.nack("no").get();
+    } catch (const qr::Error &error) {
+        thrown = error.status() == QRT_ERR_INVALID_RECEIPT && error.what()[0] != '\0';
+    }
+    CHECK(thrown);
+    const auto small = w.client.queue("small", R"({"max_message_bytes": 3})").value();
+    const auto large = small.send(qr::Message("long")).result();
+    CHECK(!large && large.error().sizes()->first == 4 && large.error().sizes()->second == 3);
+    CHECK(!large.error().retryable() && !large.error().retry_after());
+    CHECK(w.client.queue("q", "{").error().status() == QRT_ERR_INVALID_CONFIG);
+    CHECK(!qr::Runtime::make("{"));
+}
+
+static void what_a_message_refuses_is_the_error_of_its_sending() {
+    World w;
+    qr::Message message("a");
+    message.header("\xff", "v").session("s");
+    CHECK(message.error() && message.view().session() == "s");
+    CHECK(w.queue.send(message).result().error().field() == "name");
+    std::vector<qr::Message> messages;
+    messages.emplace_back("good");
+    messages.push_back(std::move(message));
+    CHECK(w.queue.send_many(messages).result().error().field() == "name");
+    CHECK(w.queue.statistics().get().ready == 0);
+}
+
+static void many_at_once() {
+    World w(R"({"budget": 1, "retry": "none"})");
+    std::vector<qr::Message> messages;
+    for (const char *body : {"a", "b", "c", "d"}) messages.emplace_back(body);
+    const qr::SendResults sent = w.queue.send_many(messages).get();
+    CHECK(sent.size() == 4 && !sent[0].value().id.empty());
+    std::vector<qr::Delivery> deliveries;
+    for (qr::Delivery delivery : w.queue.receive(look(10)).get())
+        deliveries.push_back(std::move(delivery));
+    CHECK(deliveries.size() == 4 && deliveries[3].text() == "d");
+    CHECK(w.queue.extend(deliveries, 60s).get().size() == 4);
+    qr::Settlements settlements;
+    CHECK(settlements.ack(deliveries[0]) && settlements.nack(deliveries[1], "bad"));
+    CHECK(settlements.dead_letter(deliveries[2], "poison", "at length"));
+    CHECK(settlements.release(deliveries[3]) && settlements.size() == 4);
+    const qr::SettleResults settled = w.queue.settle(settlements).get();
+    for (std::size_t i = 0; i < settled.size(); i++) CHECK(settled[i]);
+    const qr::SettleResults twice = w.queue.settle(settlements).get();
+    CHECK(!twice[0] && twice[0].error().status() == QRT_ERR_INVALID_RECEIPT);
+
+    const qr::Statistics statistics = w.queue.statistics().get();
+    CHECK(statistics.ready == 1 && statistics.dead == 2 && statistics.depth == 1);
+    const qr::DeadLetters letters = w.queue.dead_letters(10).get();
+    CHECK(letters.size() == 2 && letters[0].reason == "max_attempts");
+    CHECK(letters[1].reason == "poison" && letters[1].description == "at length");
+    CHECK(letters[1].message.text() == "c" && letters[1].source == "jobs");
+    CHECK(letters[1].first_delivered_at == w.runtime.now());
+    qr::DeadLetterFilter poison;
+    poison.reason = "poison";
+    qr::RedriveOptions dry;
+    dry.dry_run = true;
+    CHECK(w.queue.redrive(poison, dry).get().matched() == 1);
+    CHECK(w.queue.redrive(poison).get().redriven() == 1);
+    CHECK(w.queue.purge_dead_letters().get() == 1);
+    const qr::Peeked peeked = w.queue.peek(10).get();
+    CHECK(peeked.size() == 2 && peeked[0].message.text() == "d" && peeked[0].attempts == 0);
+    CHECK(peeked[0].state == QRT_STATE_READY);
+}
+
+static void sessions_keep_order_and_state() {
+    World w;
+    for (const char *body : {"1", "2"}) {
+        qr::Message message(body);
+        w.queue.send(message.session("s")).get();
+    }
+    CHECK(!w.queue.accept_session("s", 5s).get().state().get());
+    qr::Session session = w.queue.accept_next_session(0ms).get().value();
+    CHECK(session.id() == "s" && !w.queue.accept_next_session(0ms).get());
+    CHECK(w.queue.accept_session("s").result().error().status() == QRT_ERR_SESSION_LOCKED);
+    session.set_state("half").get();
+    CHECK(session.state().get() == "half");
+    session.set_state(std::nullopt).get();
+    CHECK(!session.state().get());
+    CHECK(session.receive(look(10)).get().size() == 2);
+    session.renew(60s).get();
+    CHECK(session.locked_until() == w.runtime.now() + 60s);
+    session.close().get();
+}
+
+static void a_verb_ends_later_in_every_manner() {
+    World w;
+    std::promise<std::string> told;
+    w.queue.receive_one(1h).then([&](qr::Result<std::optional<qr::Delivery>> result) {
+        CHECK(w.queue.receive_one(1h).result().error().status() == QRT_ERR_WOULD_DEADLOCK);
+        (*result)->ack().get();
+        told.set_value(std::string((*result)->text()));
+    });
+    w.queue.send(qr::Message("for then")).get();
+    CHECK(told.get_future().get() == "for then");
+
+    std::future<qr::Batch> later = w.queue.receive().future();
+    w.queue.send(qr::Message("for the future")).get();
+    CHECK(body_of_first(later.get()) == "for the future");
+
+    qr::Operation<qr::Batch> operation = w.queue.receive().start();
+    CHECK(!operation.has_ended() && !*operation.wait(0ms));
+    w.queue.send(qr::Message("for the operation")).get();
+    CHECK(*operation.wait(30s) && operation.get().size() == 1);
+
+    int at_once = 0;
+    w.queue.send(qr::Message("x")).then([&](const qr::Result<qr::SendResult> &sent) {
+        at_once += sent.has_value();
+    });
+    CHECK(at_once == 1);
+    CHECK(w.queue.receive(look(1)).future().get().size() == 1);
+    auto failed = w.client.queue("none", R"({"create": "never"})").value().receive().future();
+    bool thrown = false;
+    try {
+        failed.get();
+    } catch (const qr::Error &error) {
+        thrown = error.status() == QRT_ERR_QUEUE_NOT_FOUND;
+    }
+    CHECK(thrown);
+}
+
+static void a_cancelled_receive_takes_nothing() {
+    World w;
+    {
+        qr::Operation<qr::Batch> operation = w.queue.receive().start();
+        operation.cancel();
+        CHECK(operation.result().error().status() == QRT_ERR_CANCELLED);
+        const auto forgotten = w.queue.receive().start();
+        forgotten.cancel();
+        CHECK(*forgotten.wait(30s));
+    }
+    w.queue.send(qr::Message("kept")).get();
+    CHECK(w.queue.receive_one().get()->attempt() == 1);
+}
+
+static void a_range_gives_back_what_it_did_not_give_out() {
+    World w;
+    for (int i = 0; i < 20; i++) w.queue.send(qr::Message(std::to_string(i))).get();
+    {
+        qr::ConsumerOptions options;
+        options.max_messages = 4;
+        options.credits = 8;
+        qr::Consumer consumer = w.queue.consume(options).value();
+        int count = 0;
+        for (const qr::Delivery &delivery : consumer) {
+            CHECK(delivery.text() == std::to_string(count));
+            delivery.ack().get();
+            if (++count == 5) break;
+        }
+    }
+    std::set<std::string> left;
+    while (left.size() < 15) {
+        const qr::Delivery delivery = w.queue.receive_one(1h).get().value();
+        CHECK(delivery.attempt() == 1 && left.emplace(delivery.text()).second);
+        delivery.ack().get();
+    }
+    CHECK(w.queue.statistics().get().depth == 0);
+}
+
+static void a_range_ends_when_it_is_stopped() {
+    World w;
+    qr::Consumer consumer = w.queue.consume().value();
+    std::thread stopper([&] { consumer.stop(); });
+    for (const qr::Delivery &delivery : consumer) CHECK(delivery.text().empty());
+    stopper.join();
+    qr::Consumer other = w.queue.consume().value();
+    w.client.close().get();
+    CHECK(!other.next());
+}
+
+static void a_subscription_calls_until_it_is_stopped() {
+    World w;
+    std::atomic<int> count{0};
+    std::promise<void> five;
+    qr::Subscription subscription =
+        w.queue
+            .subscribe([&](const qr::Batch &batch) {
+                for (const qr::Delivery &delivery : batch) {
+                    delivery.ack().get();
+                    if (++count == 5) five.set_value();
+                }
+            })
+            .value();
+    for (int i = 0; i < 5; i++) w.queue.send(qr::Message("x")).get();
+    five.get_future().get();
+    CHECK(subscription.grant(5));
+    subscription.stop().get();
+    w.queue.send(qr::Message("after")).get();
+    CHECK(count == 5 && w.queue.statistics().get().ready == 1);
+}
+
+static void an_event_queue_gathers_ends() {
+    World w;
+    qr::Events events = qr::Events::make(w.runtime).value();
+    std::promise<void> woken;
+    CHECK(events.set_wake([&] { woken.set_value(); }));
+    auto operation = w.queue.receive().start();
+    CHECK(*events.watch(operation, 7));
+    CHECK(events.drain(4).empty());
+    CHECK(!*events.watch(w.queue.statistics().start(), 8));
+    w.queue.send(qr::Message("a")).get();
+    woken.get_future().get();
+    pollfd readable = {events.fd(), POLLIN, 0};
+    CHECK(poll(&readable, 1, 0) == 1);
+    std::vector<qr::Event> ended = events.drain(4);
+    CHECK(ended.size() == 1 && ended[0].tag() == 7);
+    CHECK(body_of_first(ended[0].take<qr::Batch>().value()) == "a");
+}
+
+static void objects_move_and_go_in_any_order() {
+    auto runtime = std::make_unique<qr::Runtime>();
+    auto client = std::make_unique<qr::Client>(runtime->connect("memory:").get());
+    auto queue = std::make_unique<qr::Queue>(client->queue("jobs").value());
+    queue->send(qr::Message("a")).get();
+    qr::Delivery delivery = std::move(*queue->receive_one().get());
+    runtime.reset();
+    client.reset();
+    queue.reset();
+    const qr::Delivery moved = std::move(delivery);
+    CHECK(moved.text() == "a");
+    moved.ack().get();
+    CHECK(qr::version().size() > 0);
+}
+
+static void time_and_metrics() {
+    World w;
+    const auto before = w.runtime.now();
+    CHECK(w.runtime.advance(5s) && w.runtime.now() == before + 5s);
+    CHECK(!w.runtime.advance(-1s));
+    w.queue.send(qr::Message("a")).get();
+    CHECK(w.runtime.metrics().value().find("queue_runtime_") != std::string::npos);
+    CHECK(w.client.capabilities().value().find("\"memory\"") != std::string::npos);
+    CHECK(w.queue.create().result().error().status() == QRT_ERR_ALREADY_EXISTS);
+}
+
+int main() {
+    RUN(a_message_passes_whole);
+    RUN(an_error_in_both_manners);
+    RUN(what_a_message_refuses_is_the_error_of_its_sending);
+    RUN(many_at_once);
+    RUN(sessions_keep_order_and_state);
+    RUN(a_verb_ends_later_in_every_manner);
+    RUN(a_cancelled_receive_takes_nothing);
+    RUN(a_range_gives_back_what_it_did_not_give_out);
+    RUN(a_range_ends_when_it_is_stopped);
+    RUN(a_subscription_calls_until_it_is_stopped);
+    RUN(an_event_queue_gathers_ends);
+    RUN(objects_move_and_go_in_any_order);
+    RUN(time_and_metrics);
+}
