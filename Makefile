@@ -3,14 +3,16 @@
 # How many times their usual work the searching tests do in a soak.
 SOAK ?= 50
 
-.PHONY: help demo test bench header lint soak setup
+.PHONY: help demo test bench header install lint sanitize soak setup
 
 help:
 	@echo "make demo    the main job on real input"
 	@echo "make test    build everything, run every test"
 	@echo "make bench   the benchmarks (AREA=memory for one area)"
+	@echo "make install the C library and its headers (PREFIX=/usr/local, DESTDIR=, LIBDIR=)"
 	@echo "make header  include/queue_runtime.h and ffi/symbols.txt from the sources of the C ABI"
 	@echo "make lint    formatters, linters, documentation"
+	@echo "make sanitize the C ABI, Rust side too, under AddressSanitizer"
 	@echo "make soak    every test, those that search SOAK=50 times as long"
 
 setup:
@@ -28,8 +30,14 @@ bench: setup
 header: setup
 	@cargo run --quiet --release -p queue-runtime-ffi --example header
 
+install: setup
+	@PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" LIBDIR="$(LIBDIR)" scripts/install
+
+sanitize: setup
+	@scripts/sanitize
+
 lint: setup
 	@scripts/lint
 
 soak: setup
-	@QRT_SOAK=$(SOAK) scripts/test
+	@QRT_SOAK=$(SOAK) LIMIT=7200 scripts/test

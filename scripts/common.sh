@@ -1,5 +1,5 @@
 # Sourced by the other scripts, which run from the top of the repository.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -13,3 +13,26 @@ unset CARGO_TARGET_DIR
 # The one profile and feature set. Whatever is built with these is built once.
 BUILD=(--release --locked --workspace --features queue-runtime-core/conformance)
 export BUILD
+
+# What the checking scripts print: "ok - NAME" or "not ok - NAME" for each, and `exit $failed` at
+# their end.
+failed=0
+check() {
+  local name=$1
+  shift
+  if "$@"; then
+    echo "ok - $name"
+  else
+    echo "not ok - $name"
+    failed=1
+  fi
+}
+
+# For a program that prints such lines itself; one more when it ends badly.
+run_checks() {
+  local name=$1
+  shift
+  "$@" && return
+  echo "not ok - $name ended with status $?"
+  failed=1
+}
