@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::clock::{Tick, Timestamp};
 use crate::codec::{Bincode, Codec, Json};
+use crate::consumer::{CancelCause, Hold};
 use crate::error::Result;
 use crate::message::{Decoded, Message, MessageId, Properties};
 use crate::provider::{Moment, Received};
@@ -30,6 +31,8 @@ pub struct Delivery {
     received_at: Tick,
     settled: AtomicBool,
     extra: OnceCell<Box<Extra>>,
+    /// While its lock is kept.
+    hold: Option<Hold>,
 }
 
 /// What few deliveries need.
@@ -41,13 +44,19 @@ struct Extra {
 
 impl Delivery {
     #[inline]
-    pub(crate) fn new(received: Box<Received>, queue: Queue, received_at: Tick) -> Self {
+    pub(crate) fn new(
+        received: Box<Received>,
+        queue: Queue,
+        received_at: Tick,
+        hold: Option<Hold>,
+    ) -> Self {
         Self {
             received,
             queue,
             received_at,
             settled: AtomicBool::new(false),
             extra: OnceCell::new(),
+            hold,
         }
     }
 
@@ -120,6 +129,9 @@ impl Delivery {
 
     /// When the lock ends, unless extended again.
     pub fn locked_until(&self) -> Timestamp {
+        if let Some(hold) = &self.hold {
+            return self.queue.timestamp(Moment::Tick(hold.until()));
+        }
         let extended = self.extra.get().and_then(|extra| *locked(&extra.extended));
         self.queue
             .timestamp(extended.unwrap_or(self.received.locked_until))
@@ -146,7 +158,26 @@ impl Delivery {
             receipt: self.received.receipt.clone(),
             verb,
             attempt: self.received.attempt,
+            held: self.hold.as_ref().map(|hold| hold.held().clone()),
         }
+    }
+
+    /// Ends when work on this delivery is to stop: its lock was lost, or its consumer drained.
+    /// Never, when its lock is not kept.
+    pub async fn cancelled(&self) -> CancelCause {
+        match &self.hold {
+            Some(hold) => hold.cancelled().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Why work on this delivery is to stop, if it is.
+    pub fn cancel_cause(&self) -> Option<CancelCause> {
+        self.hold.as_ref()?.cause()
+    }
+
+    pub(crate) fn hold(&self) -> Option<&Hold> {
+        self.hold.as_ref()
     }
 
     /// Done; gone for good. `InvalidReceipt` when it was settled before, `LockLost` or
@@ -194,7 +225,10 @@ impl Delivery {
             .queue
             .extend_one(self.received.receipt.clone(), lock)
             .await?;
-        *locked(&self.extra().extended) = Some(until);
+        match &self.hold {
+            Some(hold) => hold.extended(self.queue.tick(until)),
+            None => *locked(&self.extra().extended) = Some(until),
+        }
         Ok(())
     }
 

@@ -25,6 +25,7 @@ pub mod codec;
 mod config;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod consumer;
 pub mod dead_letter;
 mod delivery;
 mod error;
@@ -45,6 +46,9 @@ pub use capability::{Capabilities, Capability, Limits, Support};
 pub use client::{Client, connect};
 pub use clock::{Clock, Tick, Timestamp};
 pub use config::*;
+pub use consumer::{
+    CancelCause, Consumer, ConsumerOptions, ConsumerStatus, DrainReport, Failure, Worker,
+};
 pub use dead_letter::{DeadLetter, DeadLetterFilter, RedriveOptions, RedriveReport};
 pub use delivery::Delivery;
 pub use error::{Error, ErrorKind, Result};

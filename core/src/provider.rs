@@ -129,6 +129,11 @@ pub trait ProviderQueue: Send + Sync + 'static {
         Reply::error(Error::unsupported(Capability::Begin))
     }
 
+    /// [`ProviderQueue::begin`] of one delivery.
+    fn begin_one(&self, receipt: &Receipt) -> Reply<()> {
+        only(self.begin(vec![receipt.clone()]))
+    }
+
     /// Ends deliveries.
     fn settle(&self, settlements: Vec<Settlement>) -> Reply<Vec<Result<()>>>;
 

@@ -15,6 +15,7 @@ use crate::body_pool::BodyPool;
 use crate::client::Client;
 use crate::clock::{Clock, Sleep, Tick};
 use crate::config::{ClientConfig, RuntimeConfig};
+use crate::consumer::Keeper;
 use crate::error::{Error, ErrorKind, Result};
 use crate::telemetry::Telemetry;
 
@@ -28,6 +29,7 @@ struct Inner {
     own: Mutex<Option<tokio::runtime::Runtime>>,
     closing: CancellationToken,
     tasks: Tasks,
+    keeper: Arc<Keeper>,
     bodies: BodyPool,
     telemetry: Telemetry,
     shared: Mutex<HashMap<String, Arc<dyn Any + Send + Sync>>>,
@@ -76,10 +78,12 @@ impl Runtime {
         config: &RuntimeConfig,
     ) -> Self {
         let body_bytes = config.body_pool_bytes.unwrap_or(BodyPool::DEFAULT_BYTES);
+        let tasks = Tasks { handle, clock };
         Self(Arc::new(Inner {
             own: Mutex::new(own),
             closing: CancellationToken::new(),
-            tasks: Tasks { handle, clock },
+            keeper: Keeper::new(tasks.clone()),
+            tasks,
             bodies: BodyPool::new(body_bytes),
             telemetry: Telemetry::new(),
             shared: Mutex::default(),
@@ -167,6 +171,10 @@ impl Runtime {
     #[doc(hidden)]
     pub fn handle(&self) -> &Handle {
         &self.0.tasks.handle
+    }
+
+    pub(crate) fn keeper(&self) -> &Arc<Keeper> {
+        &self.0.keeper
     }
 
     pub(crate) fn closing(&self) -> &CancellationToken {

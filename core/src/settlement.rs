@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Tick;
+use crate::consumer::Held;
 use crate::error::{Error, Result};
 use crate::message::MAX_DURATION;
 
@@ -107,4 +108,18 @@ pub struct Settlement {
     pub verb: Verb,
     /// Its attempt number, for the retry policy.
     pub attempt: u32,
+    /// Whose lock is kept until then.
+    pub(crate) held: Option<Held>,
+}
+
+impl Settlement {
+    /// A settlement by a receipt alone; see [`Delivery::settlement`](crate::Delivery::settlement).
+    pub fn new(receipt: Receipt, verb: Verb, attempt: u32) -> Self {
+        Self {
+            receipt,
+            verb,
+            attempt,
+            held: None,
+        }
+    }
 }

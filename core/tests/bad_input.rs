@@ -379,11 +379,7 @@ mod receipts {
         ];
         for receipt in made_up {
             for verb in every_verb() {
-                let settlement = Settlement {
-                    receipt: receipt.clone(),
-                    verb,
-                    attempt: 1,
-                };
+                let settlement = Settlement::new(receipt.clone(), verb, 1);
                 let result = now(queue.settle(vec![settlement])).unwrap().remove(0);
                 assert_eq!(kind(result), ErrorKind::InvalidReceipt, "{receipt:?}");
             }
@@ -408,11 +404,7 @@ mod receipts {
         let results = now(queue.extend(batch.clone(), LOCK * 2)).unwrap();
         let ok: Vec<bool> = results.iter().map(Result::is_ok).collect();
         assert_eq!(ok, [true, false, true]);
-        let settle = |receipt| Settlement {
-            receipt,
-            verb: Verb::Ack,
-            attempt: 1,
-        };
+        let settle = |receipt| Settlement::new(receipt, Verb::Ack, 1);
         let results = now(queue.settle(batch.into_iter().map(settle).collect())).unwrap();
         let ok: Vec<bool> = results.iter().map(Result::is_ok).collect();
         assert_eq!(ok, [true, false, true]);

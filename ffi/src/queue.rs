@@ -161,23 +161,20 @@ pub unsafe extern "C" fn qrt_queue_receive(
             let op = op_place(op);
             let place = handle_output(batch, "batch")?;
             let handle = borrow(queue, "queue")?;
-            let request = request(&read(options)?)?;
+            let raw = read(options)?;
+            let options = raw.options()?;
             let queue = handle.usable()?;
             let home = handle.home.clone();
-            let batch = if request.max_messages == 1 {
-                let reply = queue.start_receive_one(&request);
+            let batch = if raw.max_messages == 1 {
+                let reply = queue.start_receive_one(&options);
                 reply.map(move |delivery| Ok(qrt_batch_t::new(delivery, home)))
             } else {
-                let reply = queue.start_receive(request);
+                let reply = queue.start_receive(&options);
                 reply.map(move |deliveries| Ok(qrt_batch_t::new(deliveries, home)))
             };
             start(&handle.home, batch, done, place, op)
         })
     }
-}
-
-pub(crate) fn request(options: &qrt_receive_options_t) -> Result<ReceiveRequest> {
-    options.options()?.into_request()
 }
 
 /// Looks at up to `max` messages in the order of their sending, from after the sequence number

@@ -4,21 +4,22 @@ mod observe;
 mod options;
 
 pub use observe::{MessageState, Peeked, Statistics};
-pub(crate) use options::check_lock_argument;
+pub(crate) use options::{MAX_RECEIVE, check_lock_argument};
 pub use options::{ReceiveOptions, SessionOptions};
 
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
-
-use self::options::MAX_RECEIVE;
 
 use crate::capability::Capability;
 use crate::client::ClientInner;
-use crate::clock::{Tick, Timestamp};
+use crate::clock::{Clock, Tick, Timestamp};
 use crate::config::QueueDefinition;
+use crate::consumer::{Consumer, ConsumerOptions, Failure, Held, Hold, Keep, Keeper, Kept, Worker};
 use crate::dead_letter::{DeadLetter, DeadLetterFilter, RedriveOptions, RedriveReport, pause};
 use crate::delivery::Delivery;
 use crate::error::{Error, Result};
@@ -95,15 +96,53 @@ impl Queue {
     /// Receives messages: as soon as one is there, with what else is ready. Empty when none came
     /// within the wait. Dropping the future before its end takes nothing from the queue.
     pub async fn receive(&self, options: &ReceiveOptions) -> Result<Vec<Delivery>> {
-        let request = self.placed("receive", options.request(None))?;
-        self.start_receive(request).await
+        self.start_receive(options).await
     }
 
     /// [`Queue::receive`] of one message.
     pub async fn receive_one(&self, wait: Duration) -> Result<Option<Delivery>> {
-        let request = ReceiveOptions::new().wait(wait).request(None);
-        let request = self.placed("receive", request)?;
-        now_or_later!(self.start_receive_one(&request))
+        now_or_later!(self.start_receive_one(&ReceiveOptions::new().wait(wait)))
+    }
+
+    /// Receives until it is drained or dropped, with locks kept and a bounded number in hand.
+    /// `InvalidArgument` names the option.
+    pub fn consume(&self, options: ConsumerOptions) -> Result<Consumer> {
+        let started = self
+            .check_open()
+            .and_then(|()| Consumer::start(self.clone(), options));
+        self.placed("consume", started)
+    }
+
+    /// Runs a handler for each delivery, as many at a time as the options say: acknowledged when it
+    /// returns, unless it settled by itself; tried again, or as the [`Failure`] says, when it fails
+    /// or panics. When the delivery is cancelled (see [`Delivery::cancelled`]) the handler's future
+    /// is dropped at the point where it waits.
+    ///
+    /// ```
+    /// # async fn example() -> queue_runtime_core::Result<()> {
+    /// use std::time::Duration;
+    /// use queue_runtime_core::{ConsumerOptions, connect};
+    ///
+    /// let orders = connect("memory:").await?.queue("orders")?;
+    /// let options = ConsumerOptions::new().concurrency(4);
+    /// let worker = orders.process(options, async |order| {
+    ///     let text = std::str::from_utf8(order.body())?;
+    ///     println!("{text}");
+    ///     Ok(())
+    /// })?;
+    /// // until it is time to stop
+    /// worker.drain(Duration::from_secs(30)).await;
+    /// # Ok(())
+    /// # }
+    /// # queue_runtime_core::Runtime::shared().unwrap().block_on(example()).unwrap().unwrap();
+    /// ```
+    pub fn process<H, F>(&self, options: ConsumerOptions, handler: H) -> Result<Worker>
+    where
+        H: Fn(Arc<Delivery>) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<(), Failure>> + Send,
+    {
+        self.consume(options)
+            .map(|consumer| Worker::start(consumer, handler))
     }
 
     /// Ends many deliveries of this queue. Result i belongs to settlement i.
@@ -315,36 +354,62 @@ impl Queue {
     }
 
     #[doc(hidden)]
-    pub fn start_receive(&self, request: ReceiveRequest) -> Reply<Vec<Delivery>> {
+    pub fn start_receive(&self, options: &ReceiveOptions) -> Reply<Vec<Delivery>> {
+        match self.placed("receive", options.request(None)) {
+            Ok(request) => self.start_request(request, options.keep(self.0.definition.lock)),
+            Err(error) => Reply::error(error),
+        }
+    }
+
+    pub(crate) fn start_request(
+        &self,
+        request: ReceiveRequest,
+        keep: Option<Keep>,
+    ) -> Reply<Vec<Delivery>> {
         if let Err(error) = self.0.client.check_open() {
             return Reply::error(self.fail("receive", error));
         }
         let reply = self.0.provider.receive(request);
         self.finish("receive", reply, |queue, received| {
-            let now = queue.0.client.clock().recent();
-            if !received.is_empty() {
-                queue.0.metrics.received(received.len());
-            }
-            let deliver = |received| Delivery::new(received, queue.clone(), now);
-            received.into_iter().map(deliver).collect()
+            queue.deliver(received, keep)
         })
+    }
+
+    fn deliver(&self, received: Vec<Box<Received>>, keep: Option<Keep>) -> Vec<Delivery> {
+        if received.is_empty() {
+            return Vec::new();
+        }
+        self.0.metrics.received(received.len());
+        let now = self.0.client.clock().recent();
+        let kept = keep.map(|keep| Kept::start(self, keep, &received));
+        let deliver = |(index, received)| {
+            let hold = kept.clone().map(|kept| Hold::new(kept, index));
+            Delivery::new(received, self.clone(), now, hold)
+        };
+        (0..).zip(received).map(deliver).collect()
     }
 
     #[doc(hidden)]
     #[inline]
-    pub fn start_receive_one(&self, request: &ReceiveRequest) -> Reply<Option<Delivery>> {
-        if let Err(error) = self.0.client.check_open() {
-            return Reply::error(self.fail("receive", error));
-        }
-        let reply = self.0.provider.receive_one(request);
+    pub fn start_receive_one(&self, options: &ReceiveOptions) -> Reply<Option<Delivery>> {
+        let keep = options.keep(self.0.definition.lock);
+        let request = self.0.client.check_open();
+        let request = match request.and_then(|()| options.request(None)) {
+            Ok(request) => request,
+            Err(error) => return Reply::error(self.fail("receive", error)),
+        };
+        let reply = self.0.provider.receive_one(&request);
         self.finish(
             "receive",
             reply,
             |queue, received: Option<Box<Received>>| {
                 let received = received?;
+                if keep.is_some() {
+                    return queue.deliver(vec![received], keep).pop();
+                }
                 queue.0.metrics.received(1);
                 let now = queue.0.client.clock().recent();
-                Some(Delivery::new(received, queue.clone(), now))
+                Some(Delivery::new(received, queue.clone(), now, None))
             },
         )
     }
@@ -358,6 +423,7 @@ impl Queue {
             return self.start_settle_some(settlements);
         }
         let verbs: Vec<_> = settlements.iter().map(|s| s.verb.name()).collect();
+        let held = held(&mut settlements);
         for settlement in &mut settlements {
             self.complete(settlement);
         }
@@ -367,6 +433,11 @@ impl Queue {
             for (verb, result) in verbs.iter().zip(&results) {
                 if result.is_ok() {
                     queue.0.metrics.settled(verb);
+                }
+            }
+            for (index, held, verb) in held {
+                if matches!(results.get(index), Some(Ok(()))) {
+                    held.settled(&verb);
                 }
             }
             results
@@ -419,17 +490,26 @@ impl Queue {
             return Reply::error(self.fail("settle", error));
         }
         self.complete(&mut settlement);
-        let verb = settlement.verb.name();
         let reply = self.0.provider.settle_one(&settlement);
+        let Settlement { verb, held, .. } = settlement;
         self.finish("settle", reply, move |queue, ()| {
             let now = queue.0.client.clock().recent();
-            queue.0.metrics.settled(verb);
+            queue.0.metrics.settled(verb.name());
             queue.0.metrics.processed(now.since(since));
+            if let Some(held) = held {
+                held.settled(&verb);
+            }
         })
     }
 
     pub(crate) async fn extend_one(&self, receipt: Receipt, lock: Duration) -> Result<Moment> {
         only(self.start_extend(vec![receipt], lock)).await
+    }
+
+    /// Charges the attempt of a delivery as work on it starts.
+    pub(crate) fn begin_one(&self, receipt: &Receipt) -> Reply<()> {
+        let reply = self.0.provider.begin_one(receipt);
+        self.finish("begin", reply, same)
     }
 
     pub(crate) fn check_open(&self) -> Result<()> {
@@ -446,6 +526,52 @@ impl Queue {
             self.0.client.spawn(async move {
                 let _ = pending.await;
             });
+        }
+    }
+
+    /// One number for all clones of this queue.
+    pub(crate) fn identity(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
+    }
+
+    pub(crate) fn has(&self, capability: Capability) -> bool {
+        self.0.client.capabilities().has(capability)
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        self.0.client.clock()
+    }
+
+    pub(crate) fn keeper(&self) -> &Arc<Keeper> {
+        self.0.client.runtime().keeper()
+    }
+
+    pub(crate) fn metrics(&self) -> &QueueMetrics {
+        &self.0.metrics
+    }
+
+    pub(crate) fn closing(&self) -> &CancellationToken {
+        self.0.client.closing()
+    }
+
+    pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        self.0.client.spawn(future);
+    }
+
+    pub(crate) fn sleep_until(&self, deadline: Tick) -> impl Future<Output = ()> {
+        self.0.client.runtime().tasks().sleep_until(deadline)
+    }
+
+    /// A provider's moment on the runtime's clock.
+    pub(crate) fn tick(&self, moment: Moment) -> Tick {
+        match moment {
+            Moment::Tick(tick) => tick,
+            Moment::Timestamp(at) => {
+                let clock = self.clock();
+                let now = clock.now();
+                let ahead = at.0.saturating_sub(clock.timestamp(now).0);
+                now + Duration::from_millis(u64::try_from(ahead).unwrap_or(0))
+            }
         }
     }
 
@@ -571,6 +697,13 @@ impl Queue {
             }
         }
     }
+}
+
+/// Whose locks are kept until these settlements, by their places.
+fn held(settlements: &mut [Settlement]) -> Vec<(usize, Held, Verb)> {
+    let held = settlements.iter_mut().enumerate();
+    held.filter_map(|(index, s)| Some((index, s.held.take()?, s.verb.clone())))
+        .collect()
 }
 
 /// The answer as it is.

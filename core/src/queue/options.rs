@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::check_lock;
+use crate::consumer::{Keep, MAX_LOCK_RENEWAL};
 use crate::error::{Error, Result};
 use crate::provider::{ReceiveRequest, SessionLock};
 
 /// The longest wait of a receive or accept.
 const MAX_WAIT: Duration = Duration::from_secs(12 * 60 * 60);
 /// The most messages one receive or peek asks for.
-pub(super) const MAX_RECEIVE: u32 = 100_000;
+pub(crate) const MAX_RECEIVE: u32 = 100_000;
 
 /// What is asked of a receive.
 ///
@@ -24,6 +25,7 @@ pub struct ReceiveOptions {
     max_messages: u32,
     wait: Duration,
     lock: Option<Duration>,
+    pub(super) keep_lock: bool,
 }
 
 impl Default for ReceiveOptions {
@@ -39,6 +41,7 @@ impl ReceiveOptions {
             max_messages: 1,
             wait: Duration::from_secs(10),
             lock: None,
+            keep_lock: false,
         }
     }
 
@@ -60,10 +63,20 @@ impl ReceiveOptions {
         self
     }
 
-    /// What the port is asked for; for what stands on the core.
-    #[doc(hidden)]
-    pub fn into_request(self) -> Result<ReceiveRequest> {
-        self.request(None)
+    /// Whether the locks of the messages are kept until each is settled or dropped, for up to 10
+    /// minutes; see [`Delivery::cancelled`](crate::Delivery::cancelled).
+    pub const fn keep_lock(mut self, keep: bool) -> Self {
+        self.keep_lock = keep;
+        self
+    }
+
+    /// Whether and how the locks are kept, in a queue of this lock.
+    pub(crate) fn keep(&self, lock: Duration) -> Option<Keep> {
+        self.keep_lock.then(|| Keep {
+            lock: self.lock.unwrap_or(lock),
+            longest: MAX_LOCK_RENEWAL,
+            consumer: None,
+        })
     }
 
     #[inline]

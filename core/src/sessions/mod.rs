@@ -59,7 +59,10 @@ impl Session {
             .check_open()
             .and_then(|()| options.request(Some(Box::new(self.lock.clone()))));
         match self.queue.placed("receive", request) {
-            Ok(request) => self.queue.start_receive(request),
+            Ok(request) => {
+                let keep = options.keep(self.queue.definition().lock);
+                self.queue.start_request(request, keep)
+            }
             Err(error) => Reply::error(error),
         }
     }

@@ -9,7 +9,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
 use super::queues::Queues;
-use super::series::{Histogram, PROCESSING, RECEIVED, SENT, Series, VERBS};
+use super::series::{Histogram, LOST, PROCESSING, RECEIVED, RENEWED, SENT, STALLED, Series, VERBS};
 
 /// Shows the series of all queues; the registry calls it at each scrape.
 #[derive(Debug)]
@@ -46,6 +46,9 @@ impl Collector for Exposition {
                 })
             },
         )?;
+        for (name, help, show) in LOCKS {
+            counter(name, help, show)?;
+        }
         counter(
             "errors",
             "Verbs, or messages of them, that failed, by kind",
@@ -74,6 +77,25 @@ impl Collector for Exposition {
         Ok(())
     }
 }
+
+/// What happened to the locks of deliveries that are kept.
+const LOCKS: [(&str, &str, Show); 3] = [
+    (
+        "lock_renewals",
+        "Locks renewed while work went on",
+        |metric, series| count(metric, &series.labels(), series.counted(RENEWED)),
+    ),
+    (
+        "locks_lost",
+        "Kept locks that ended before their deliveries",
+        |metric, series| count(metric, &series.labels(), series.counted(LOST)),
+    ),
+    (
+        "stalls",
+        "Deliveries in hand for as long as their locks may be kept",
+        |metric, series| count(metric, &series.labels(), series.counted(STALLED)),
+    ),
+];
 
 type Show = fn(&mut MetricEncoder, &Series) -> Result<(), Error>;
 type Label<'a> = (&'static str, &'a str);

@@ -49,7 +49,11 @@ pub(super) const PROCESSING: Histogram = Histogram {
     bounds: DURATION_BOUNDS,
 };
 const SETTLED: usize = PROCESSING.end();
-const COUNTERS: usize = SETTLED + VERBS.len();
+/// What happened to the locks of deliveries that are kept.
+pub(super) const RENEWED: usize = SETTLED + VERBS.len();
+pub(super) const LOST: usize = RENEWED + 1;
+pub(super) const STALLED: usize = LOST + 1;
+const COUNTERS: usize = STALLED + 1;
 
 /// Everything that is counted of one queue of one provider.
 #[derive(Debug)]
@@ -90,6 +94,11 @@ impl Series {
     /// Deliveries that ended by the verb of this place in [`VERBS`].
     pub(super) fn settled(&self, verb: usize) -> u64 {
         self.counters.sum(SETTLED + verb)
+    }
+
+    /// One of the counters named above.
+    pub(super) fn counted(&self, counter: usize) -> u64 {
+        self.counters.sum(counter)
     }
 
     /// Errors of each kind that came up.
@@ -136,6 +145,21 @@ impl QueueMetrics {
     pub(crate) fn processed(&self, duration: Duration) {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         self.0.observe(&PROCESSING, nanos);
+    }
+
+    /// A lock was renewed.
+    pub(crate) fn renewed(&self) {
+        self.0.counters.mine().add(RENEWED, 1);
+    }
+
+    /// A lock that was kept was lost.
+    pub(crate) fn lock_lost(&self) {
+        self.0.counters.mine().add(LOST, 1);
+    }
+
+    /// A delivery was in hand for as long as its lock may be kept.
+    pub(crate) fn stalled(&self) {
+        self.0.counters.mine().add(STALLED, 1);
     }
 
     /// A verb, or one message of it, failed.

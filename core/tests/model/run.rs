@@ -215,10 +215,9 @@ impl Run {
             let Some(hand) = self.hand(which) else {
                 continue;
             };
-            settlements.push(Settlement {
-                verb: to_verb(&verb),
-                ..self.hands[hand].0.clone()
-            });
+            let mut settlement = self.hands[hand].0.clone();
+            settlement.verb = to_verb(&verb);
+            settlements.push(settlement);
             expected.push(self.model.settle(hand, &verb));
         }
         let results = now(self.queue.settle(settlements))?;

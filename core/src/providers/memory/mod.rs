@@ -284,6 +284,10 @@ impl ProviderQueue for MemoryQueue {
         })
     }
 
+    fn begin_one(&self, receipt: &Receipt) -> Reply<()> {
+        self.answer(|shared| shared.step(|state, now| state.begin(receipt, now)))
+    }
+
     fn settle(&self, settlements: Vec<Settlement>) -> Reply<Vec<Result<()>>> {
         self.answer(|shared| {
             shared.step(|state, now| {

@@ -1,0 +1,143 @@
+//! Messages that were received ahead. Those of one session go out one at a time, in order; the
+//! sessions, and the messages of none, take turns.
+//!
+//! Invariant: a lane is in `lanes` while one of its messages is in hand or waits; it is in `ready`
+//! exactly while one waits and none is in hand.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use super::hold::Kept;
+use crate::delivery::Delivery;
+
+#[derive(Default)]
+pub(super) struct Buffer {
+    ready: VecDeque<Next>,
+    lanes: HashMap<Arc<str>, Lane>,
+    count: usize,
+    bytes: u64,
+}
+
+/// What goes out next.
+enum Next {
+    Message(Delivery),
+    Lane(Arc<str>),
+}
+
+/// The messages of one session.
+#[derive(Default)]
+struct Lane {
+    waiting: VecDeque<Delivery>,
+    in_hand: bool,
+}
+
+fn bytes(delivery: &Delivery) -> u64 {
+    delivery.message().bytes() as u64
+}
+
+impl Buffer {
+    /// How many messages wait.
+    pub(super) fn len(&self) -> usize {
+        self.count
+    }
+
+    /// How many bytes they have.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Whether there is something to take.
+    pub(super) fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// Adds a message behind those that came before.
+    pub(super) fn push(&mut self, delivery: Delivery) {
+        self.count += 1;
+        self.bytes += bytes(&delivery);
+        let Some(session) = delivery.properties().session.clone() else {
+            self.ready.push_back(Next::Message(delivery));
+            return;
+        };
+        let lane = self.lanes.entry(session.clone()).or_default();
+        lane.waiting.push_back(delivery);
+        if lane.waiting.len() == 1 && !lane.in_hand {
+            self.ready.push_back(Next::Lane(session));
+        }
+    }
+
+    /// Takes the next message; its session has one in hand now.
+    pub(super) fn take(&mut self) -> Option<Delivery> {
+        let delivery = match self.ready.pop_front()? {
+            Next::Message(delivery) => delivery,
+            Next::Lane(session) => {
+                let lane = self.lanes.get_mut(&session)?;
+                lane.in_hand = true;
+                lane.waiting.pop_front()?
+            }
+        };
+        self.count -= 1;
+        self.bytes -= bytes(&delivery);
+        Some(delivery)
+    }
+
+    /// The message of this session that was in hand has ended: the next may go out, or, if they
+    /// must not overtake it, those that wait are given up.
+    pub(super) fn ended(&mut self, session: &Arc<str>, go_on: bool) -> VecDeque<Delivery> {
+        let Some(lane) = self.lanes.get_mut(session) else {
+            return VecDeque::new();
+        };
+        lane.in_hand = false;
+        if go_on && !lane.waiting.is_empty() {
+            self.ready.push_back(Next::Lane(session.clone()));
+            return VecDeque::new();
+        }
+        let given_up = self.lanes.remove(session).map(|lane| lane.waiting);
+        let given_up = given_up.unwrap_or_default();
+        self.count -= given_up.len();
+        self.bytes -= given_up.iter().map(bytes).sum::<u64>();
+        given_up
+    }
+
+    /// Takes out those of one receive, and what stands behind them in their sessions.
+    pub(super) fn remove_of(&mut self, kept: &Arc<Kept>) -> Vec<Delivery> {
+        let mut stale = Vec::new();
+        let is_stale = |delivery: &Delivery| delivery.hold().is_some_and(|hold| hold.is_of(kept));
+        for next in std::mem::take(&mut self.ready) {
+            match next {
+                Next::Message(delivery) if is_stale(&delivery) => stale.push(delivery),
+                next => self.ready.push_back(next),
+            }
+        }
+        for lane in self.lanes.values_mut() {
+            if let Some(first) = lane.waiting.iter().position(is_stale) {
+                stale.extend(lane.waiting.drain(first..));
+            }
+        }
+        let lanes = &mut self.lanes;
+        lanes.retain(|_, lane| lane.in_hand || !lane.waiting.is_empty());
+        self.ready.retain(|next| match next {
+            Next::Message(_) => true,
+            Next::Lane(session) => lanes.contains_key(session),
+        });
+        self.count -= stale.len();
+        self.bytes -= stale.iter().map(bytes).sum::<u64>();
+        stale
+    }
+
+    /// Everything that waits.
+    pub(super) fn drain(&mut self) -> Vec<Delivery> {
+        self.count = 0;
+        self.bytes = 0;
+        let plain = self.ready.drain(..).filter_map(|next| match next {
+            Next::Message(delivery) => Some(delivery),
+            Next::Lane(_) => None,
+        });
+        let mut all: Vec<_> = plain.collect();
+        for lane in self.lanes.values_mut() {
+            all.extend(lane.waiting.drain(..));
+        }
+        self.lanes.retain(|_, lane| lane.in_hand);
+        all
+    }
+}

@@ -1,0 +1,138 @@
+//! Consumers: messages that keep coming, with their locks kept, until a drain that adds up.
+//!
+//! The pump (`pump.rs`) receives into a bounded buffer (`buffer.rs`), those who ask take out of it
+//! (`shared.rs`), and the keeper (`keeper.rs`) keeps every lock meanwhile, of what waits and of what
+//! is in hand (`hold.rs`).
+
+mod buffer;
+mod drain;
+mod hold;
+mod keeper;
+mod options;
+mod process;
+mod pump;
+mod shared;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::delivery::Delivery;
+use crate::error::Error;
+
+pub use drain::DrainReport;
+pub use hold::CancelCause;
+pub(crate) use hold::{Held, Hold, Keep, Kept};
+pub(crate) use keeper::Keeper;
+pub use options::ConsumerOptions;
+pub(crate) use options::MAX_LOCK_RENEWAL;
+pub use process::{Failure, Worker};
+use shared::Shared;
+
+/// Receives from one queue until it is drained or dropped. Any thread; any number may ask at once.
+///
+/// ```
+/// # async fn example() -> queue_runtime_core::Result<()> {
+/// use std::time::Duration;
+/// use queue_runtime_core::{ConsumerOptions, connect};
+///
+/// let orders = connect("memory:").await?.queue("orders")?;
+/// orders.send("two lattes").await?;
+/// let consumer = orders.consume(ConsumerOptions::new())?;
+/// if let Some(order) = consumer.next().await {
+///     println!("{:?}", order.body()); // for as long as this takes, the lock is kept
+///     order.ack().await?;
+/// }
+/// let report = consumer.drain(Duration::from_secs(30)).await;
+/// assert_eq!(report.abandoned, 0);
+/// # Ok(())
+/// # }
+/// # queue_runtime_core::Runtime::shared().unwrap().block_on(example()).unwrap().unwrap();
+/// ```
+///
+/// Deliveries of one session come one at a time and in order: the next when the one before was
+/// acknowledged or dead-lettered. After a `nack`, a `release` or a drop, those behind it go back.
+/// One that is dropped gives back what nobody began.
+#[must_use = "a consumer that is dropped stops"]
+pub struct Consumer(Arc<Shared>);
+
+/// How a consumer goes.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct ConsumerStatus {
+    /// Whether its last receive succeeded, or none has ended yet, and it was not stopped.
+    pub ready: bool,
+    /// When a receive last succeeded, with or without messages.
+    pub last_receive: Option<Timestamp>,
+    /// What the last receive failed with, until one succeeds.
+    pub failure: Option<Arc<Error>>,
+    /// Messages received and not begun.
+    pub prefetched: u64,
+    /// Deliveries in hand.
+    pub in_hand: u64,
+}
+
+impl Consumer {
+    pub(crate) fn start(queue: crate::Queue, options: ConsumerOptions) -> crate::Result<Self> {
+        options.check()?;
+        let stop = queue.closing().child_token();
+        let shared = Arc::new(Shared::new(queue, options, stop));
+        shared.queue.spawn(pump::pump(shared.clone()));
+        Ok(Self(shared))
+    }
+
+    /// The next delivery, as soon as there is one and a hand is free; its attempt is charged now.
+    /// `None` once the consumer was drained or its client closed. Dropping the future loses
+    /// nothing.
+    pub async fn next(&self) -> Option<Delivery> {
+        self.0.next().await
+    }
+
+    /// As [`Consumer::next`], with what else is there and free hands are for, up to `max`, of which
+    /// no two are of one session. Never empty.
+    pub async fn next_batch(&self, max: usize) -> Option<Vec<Delivery>> {
+        self.0.next_batch(max.max(1)).await
+    }
+
+    /// How it goes.
+    pub fn status(&self) -> ConsumerStatus {
+        let state = self.0.state();
+        ConsumerStatus {
+            ready: state.failure.is_none() && !self.0.stop.is_cancelled(),
+            last_receive: state
+                .last_receive
+                .map(|tick| self.0.queue.clock().timestamp(tick)),
+            failure: state.failure.clone(),
+            prefetched: state.buffered() as u64,
+            in_hand: state.in_hand() as u64,
+        }
+    }
+
+    /// Stops the consumer: takes no more in, gives back what nobody has begun, waits for what is in
+    /// hand until the deadline, then cancels that and gives it back too. Attempts of what goes back
+    /// are restored, where the provider can.
+    pub async fn drain(&self, deadline: Duration) -> DrainReport {
+        drain::drain(&self.0, deadline).await
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.0
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        let prefetched = self.0.close();
+        self.0.give_back(prefetched);
+    }
+}
+
+impl fmt::Debug for Consumer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Consumer")
+            .field("queue", &self.0.queue.name())
+            .field("status", &self.status())
+            .finish()
+    }
+}

@@ -1,0 +1,144 @@
+//! What is asked of a consumer.
+
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::queue::{MAX_RECEIVE, ReceiveOptions};
+use crate::resilience::Retry;
+
+/// For how long after its receive a lock is kept by default.
+pub(crate) const MAX_LOCK_RENEWAL: Duration = Duration::from_secs(10 * 60);
+
+/// How a consumer receives, and how much it has in hand.
+///
+/// ```
+/// # use queue_runtime_core::ConsumerOptions;
+/// let options = ConsumerOptions::new().concurrency(4).prefetch(0);
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConsumerOptions {
+    pub(super) concurrency: u32,
+    prefetch: Option<u32>,
+    pub(super) prefetch_bytes: u64,
+    max_messages: Option<u32>,
+    wait: Duration,
+    lock: Option<Duration>,
+    pub(super) max_lock_renewal: Duration,
+    pub(super) reconnect: Retry,
+}
+
+impl Default for ConsumerOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl ConsumerOptions {
+    /// 16 at a time, as many prefetched, in at most 64 MiB; locks kept for up to 10 minutes.
+    pub fn new() -> Self {
+        Self {
+            concurrency: 16,
+            prefetch: None,
+            prefetch_bytes: 64 * 1024 * 1024,
+            max_messages: None,
+            wait: Duration::from_secs(10),
+            lock: None,
+            max_lock_renewal: MAX_LOCK_RENEWAL,
+            reconnect: Retry::default(),
+        }
+    }
+
+    /// Deliveries in hand at one time, at most: handed out and neither settled nor dropped.
+    pub fn concurrency(mut self, deliveries: u32) -> Self {
+        self.concurrency = deliveries;
+        self
+    }
+
+    /// Messages received ahead of those who ask, at most; as many as `concurrency` by default.
+    /// With 0 nothing is received before somebody asks.
+    pub fn prefetch(mut self, messages: u32) -> Self {
+        self.prefetch = Some(messages);
+        self
+    }
+
+    /// Nothing more is received while the bodies and headers of prefetched messages have this many
+    /// bytes; one receive may go beyond it.
+    pub fn prefetch_bytes(mut self, bytes: u64) -> Self {
+        self.prefetch_bytes = bytes;
+        self
+    }
+
+    /// Messages of one receive, at most; by default as many as are wanted, and as the provider
+    /// hands over at once.
+    pub fn max_messages(mut self, messages: u32) -> Self {
+        self.max_messages = Some(messages);
+        self
+    }
+
+    /// How long each receive waits at the provider.
+    pub fn wait(mut self, wait: Duration) -> Self {
+        self.wait = wait;
+        self
+    }
+
+    /// For how long messages are locked, and locked again, if not as long as the queue says.
+    pub fn lock(mut self, lock: Duration) -> Self {
+        self.lock = Some(lock);
+        self
+    }
+
+    /// For how long after its receive a lock is kept, at most.
+    pub fn max_lock_renewal(mut self, longest: Duration) -> Self {
+        self.max_lock_renewal = longest;
+        self
+    }
+
+    /// How long to stay away after the n-th failed receive in a row.
+    pub fn reconnect(mut self, retry: Retry) -> Self {
+        self.reconnect = retry;
+        self
+    }
+
+    pub(super) fn prefetched(&self) -> u32 {
+        self.prefetch.unwrap_or(self.concurrency)
+    }
+
+    /// One receive of at most `want` messages.
+    pub(super) fn receive(&self, want: u32) -> ReceiveOptions {
+        let most = self.max_messages.unwrap_or(MAX_RECEIVE);
+        let options = ReceiveOptions::new()
+            .max_messages(want.min(most))
+            .wait(self.wait);
+        match self.lock {
+            Some(lock) => options.lock(lock),
+            None => options,
+        }
+    }
+
+    /// The lock of each renewal.
+    pub(super) fn lock_or(&self, default: Duration) -> Duration {
+        self.lock.unwrap_or(default)
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        let counts = [
+            ("concurrency", Some(self.concurrency), 1),
+            ("prefetch", self.prefetch, 0),
+            ("max_messages", self.max_messages, 1),
+        ];
+        for (field, count, least) in counts {
+            if count.is_some_and(|count| count < least || count > MAX_RECEIVE) {
+                let what = format!("must be between {least} and {MAX_RECEIVE}");
+                return Err(Error::invalid_argument(field, what));
+            }
+        }
+        if self.prefetch_bytes == 0 {
+            return Err(Error::invalid_argument(
+                "prefetch_bytes",
+                "must be at least 1",
+            ));
+        }
+        self.reconnect.check()?;
+        self.receive(1).request(None).map(drop)
+    }
+}

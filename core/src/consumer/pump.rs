@@ -1,0 +1,75 @@
+//! Receives what is wanted, again and again, until the consumer stops. It owns the reconnect: any
+//! failure is seen in the status and tried again.
+
+use std::pin::pin;
+use std::sync::Arc;
+
+use super::hold::Keep;
+use super::shared::Shared;
+use crate::delivery::Delivery;
+use crate::error::{ErrorKind, Result};
+
+/// Runs until the consumer stops. What is received while it stops goes back, since its receive is
+/// dropped.
+pub(super) async fn pump(shared: Arc<Shared>) {
+    let mut failures = 0;
+    let stop = shared.stop.clone();
+    while let Some(received) = stop.run_until_cancelled(receive(&shared)).await {
+        let now = shared.queue.clock().now();
+        match received {
+            Ok(deliveries) => {
+                failures = 0;
+                let late = shared.put(deliveries, now);
+                let _ = shared.release(&late).await;
+            }
+            Err(error) if error.kind() == ErrorKind::Closed => break,
+            Err(error) => {
+                failures += 1;
+                let away = shared.options.reconnect.delay(failures);
+                let away = away.max(error.retry_after().unwrap_or_default());
+                let name = shared.queue.name();
+                tracing::warn!(queue = name, %error, ?away, "a receive failed and is tried again");
+                shared.state().failure = Some(Arc::new(error));
+                let pause = shared.queue.sleep_until(now + away);
+                if stop.run_until_cancelled(pause).await.is_none() {
+                    break;
+                }
+            }
+        }
+    }
+    let prefetched = shared.close();
+    let _ = shared.release(&prefetched).await;
+    shared.pumped.cancel();
+}
+
+/// Waits until something is wanted, and receives it. One that is not wanted any more is given up.
+async fn receive(shared: &Arc<Shared>) -> Result<Vec<Delivery>> {
+    loop {
+        let want = shared.want();
+        if want == 0 {
+            shared.room.notified().await;
+            continue;
+        }
+        let options = shared.options.receive(want as u32);
+        let mut request = options.request(None)?;
+        request.begin = !shared.begins;
+        let lock = shared.options.lock_or(shared.queue.definition().lock);
+        let keep = Keep {
+            lock,
+            longest: shared.options.max_lock_renewal,
+            consumer: Some(shared.clone()),
+        };
+        let reply = shared.queue.start_request(request, Some(keep));
+        let pending = match reply.try_now() {
+            Ok(received) => return received,
+            Err(pending) => pending,
+        };
+        let mut pending = pin!(pending);
+        loop {
+            tokio::select! {
+                received = &mut pending => return received,
+                () = shared.room.notified() => if shared.want() == 0 { break },
+            }
+        }
+    }
+}

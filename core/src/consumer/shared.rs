@@ -1,0 +1,328 @@
+//! What a consumer's parts share: the pump puts messages in, those who ask take them out.
+//!
+//! Invariant: while it is open, somebody who asks waits only if `concurrency` deliveries are in
+//! hand or nothing can be taken; and the pump waits only if nothing more is wanted.
+
+use std::collections::VecDeque;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use slab::Slab;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::buffer::Buffer;
+use super::hold::{Held, Kept};
+use super::options::ConsumerOptions;
+use crate::capability::Capability;
+use crate::clock::Tick;
+use crate::config::OnFailure;
+use crate::delivery::Delivery;
+use crate::error::{Error, Result};
+use crate::queue::Queue;
+use crate::reply::Reply;
+use crate::settlement::Verb;
+
+pub(crate) struct Shared {
+    pub(super) queue: Queue,
+    pub(super) options: ConsumerOptions,
+    /// Whether attempts are charged when work starts; otherwise the provider counts receives.
+    pub(super) begins: bool,
+    state: Mutex<State>,
+    /// Something can be taken, or the consumer has stopped.
+    work: Notify,
+    /// Something more is wanted.
+    pub(super) room: Notify,
+    /// The last delivery in hand has ended.
+    pub(super) idle: Notify,
+    pub(super) stop: CancellationToken,
+    /// Cancelled once the pump has ended.
+    pub(super) pumped: CancellationToken,
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    buffer: Buffer,
+    /// Deliveries that were handed out and have not ended.
+    hands: Slab<Held>,
+    /// How many those who wait in `next` want.
+    asking: usize,
+    stopped: bool,
+    /// Deliveries that ended since the consumer stopped: settled, or left to their locks.
+    pub(super) settled: u64,
+    pub(super) left: u64,
+    /// When a receive last succeeded, and what the last one failed with.
+    pub(super) last_receive: Option<Tick>,
+    pub(super) failure: Option<Arc<Error>>,
+}
+
+impl State {
+    pub(super) fn buffered(&self) -> usize {
+        self.buffer.len()
+    }
+
+    pub(super) fn in_hand(&self) -> usize {
+        self.hands.len()
+    }
+}
+
+impl Shared {
+    pub(super) fn new(queue: Queue, options: ConsumerOptions, stop: CancellationToken) -> Self {
+        Self {
+            begins: queue.has(Capability::Begin),
+            queue,
+            options,
+            state: Mutex::default(),
+            work: Notify::new(),
+            room: Notify::new(),
+            idle: Notify::new(),
+            stop,
+            pumped: CancellationToken::new(),
+        }
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many messages are to be received now.
+    pub(super) fn want(&self) -> usize {
+        let state = self.state();
+        if state.stopped || state.buffer.bytes() >= self.options.prefetch_bytes {
+            return 0;
+        }
+        let free = (self.options.concurrency as usize).saturating_sub(state.hands.len());
+        let wanted = state.asking.min(free) + self.options.prefetched() as usize;
+        wanted.saturating_sub(state.buffer.len())
+    }
+
+    /// Takes in what was received. Answers what came too late, after the stop.
+    pub(super) fn put(&self, deliveries: Vec<Delivery>, now: Tick) -> Vec<Delivery> {
+        let mut state = self.state();
+        state.last_receive = Some(now);
+        state.failure = None;
+        if state.stopped {
+            return deliveries;
+        }
+        for delivery in deliveries {
+            state.buffer.push(delivery);
+        }
+        let waking = state.asking.min(state.buffer.len());
+        drop(state);
+        for _ in 0..waking {
+            self.work.notify_one();
+        }
+        Vec::new()
+    }
+
+    /// The next delivery, its work begun; `None` once the consumer has stopped.
+    pub(super) async fn next(&self) -> Option<Delivery> {
+        // Handlers that never wait must not keep their thread to themselves.
+        tokio::task::coop::consume_budget().await;
+        loop {
+            let delivery = match self.take()? {
+                Some(delivery) => delivery,
+                None => self.ask(1).await?,
+            };
+            if self.begins
+                && let Err(error) = self.queue.begin_one(delivery.receipt()).await
+            {
+                gone(&error);
+                continue;
+            }
+            return Some(delivery);
+        }
+    }
+
+    /// As `next`, with what else can be taken now, up to `max`.
+    pub(super) async fn next_batch(&self, max: usize) -> Option<Vec<Delivery>> {
+        tokio::task::coop::consume_budget().await;
+        loop {
+            let mut batch = match self.take()? {
+                Some(delivery) => vec![delivery],
+                None => vec![self.ask(max).await?],
+            };
+            while batch.len() < max
+                && let Some(Some(delivery)) = self.take()
+            {
+                batch.push(delivery);
+            }
+            if self.begins {
+                let receipts = batch.iter().map(|d| d.receipt().clone()).collect();
+                let begun = self.queue.begin(receipts).await;
+                batch = begun_of(batch, begun);
+            }
+            if !batch.is_empty() {
+                return Some(batch);
+            }
+        }
+    }
+
+    /// Waits for a delivery; up to `max` are wanted.
+    async fn ask(&self, max: usize) -> Option<Delivery> {
+        let mut asking = Asking::new(self, max);
+        loop {
+            let mut woken = pin!(self.work.notified());
+            woken.as_mut().enable();
+            // Something may have come before the waiting began.
+            if let Some(delivery) = self.take_for(&mut asking.wanted)? {
+                return Some(delivery);
+            }
+            self.room.notify_one();
+            woken.await;
+        }
+    }
+
+    /// Takes a message into somebody's hands, if there is one and a hand is free. `None` once the
+    /// consumer has stopped.
+    fn take(&self) -> Option<Option<Delivery>> {
+        self.take_for(&mut 0)
+    }
+
+    /// [`Shared::take`] for somebody who asked, and does not ask any more then.
+    fn take_for(&self, asked: &mut usize) -> Option<Option<Delivery>> {
+        let mut state = self.state();
+        if state.stopped {
+            return None;
+        }
+        if state.hands.len() >= self.options.concurrency as usize {
+            return Some(None);
+        }
+        let Some(delivery) = state.buffer.take() else {
+            return Some(None);
+        };
+        state.asking -= std::mem::take(asked);
+        if let Some(hold) = delivery.hold() {
+            let hand = state.hands.insert(hold.held().clone());
+            hold.held().entry().handed_out(hand);
+        }
+        // Half of what may be fetched ahead is gone: enough for a receive of its own.
+        let refill = 2 * state.buffer.len() <= self.options.prefetched() as usize;
+        drop(state);
+        if refill {
+            self.room.notify_one();
+        }
+        Some(Some(delivery))
+    }
+
+    /// A delivery that was in hand was settled by this verb, or dropped without one.
+    pub(super) fn ended(&self, hand: usize, session: Option<&Arc<str>>, verb: Option<&Verb>) {
+        let skips = self.queue.definition().on_failure == OnFailure::Skip;
+        let go_on = skips || matches!(verb, Some(Verb::Ack | Verb::DeadLetter { .. }));
+        let mut given_up = VecDeque::new();
+        let mut state = self.state();
+        let kept = state.hands.try_remove(hand);
+        if state.stopped {
+            match verb {
+                Some(_) => state.settled += 1,
+                None => state.left += 1,
+            }
+            if state.hands.is_empty() {
+                self.idle.notify_waiters();
+            }
+        } else if let Some(session) = session {
+            given_up = state.buffer.ended(session, go_on);
+        }
+        let more = state.asking > 0 && state.buffer.has_ready();
+        let wanted = state.asking > 0 && state.buffer.len() == 0;
+        drop(state);
+        drop(kept);
+        if more {
+            self.work.notify_one();
+        } else if wanted {
+            self.room.notify_one();
+        }
+        if !given_up.is_empty() {
+            self.give_back(given_up.into());
+        }
+    }
+
+    /// Gives unbegun messages back, unblamed. Answers how many were.
+    pub(super) fn release(&self, deliveries: &[Delivery]) -> Reply<usize> {
+        if deliveries.is_empty() {
+            return Reply::now(Ok(0));
+        }
+        let release = |d: &Delivery| d.settlement(Verb::Release { delay: None });
+        let settlements = deliveries.iter().map(release).collect();
+        let reply = self.queue.start_settle(settlements);
+        reply.map(|results| Ok(results.iter().flatten().count()))
+    }
+
+    /// [`Shared::release`] in the background.
+    pub(super) fn give_back(&self, deliveries: Vec<Delivery>) {
+        let reply = self.release(&deliveries);
+        self.queue.detach(reply);
+    }
+
+    /// Gives back those of one receive that nobody has begun.
+    pub(super) fn give_back_of(&self, kept: &Arc<Kept>) {
+        let unbegun = self.state().buffer.remove_of(kept);
+        self.give_back(unbegun);
+        self.room.notify_one();
+    }
+
+    /// Ends the intake. Answers what was prefetched, the first time.
+    pub(super) fn close(&self) -> Vec<Delivery> {
+        let mut state = self.state();
+        state.stopped = true;
+        let prefetched = state.buffer.drain();
+        drop(state);
+        self.stop.cancel();
+        self.work.notify_waiters();
+        prefetched
+    }
+
+    /// The deliveries in hand, now out of the hands of who works on them.
+    pub(super) fn take_from_hands(&self) -> Vec<Held> {
+        let hands = self.state();
+        let holds = hands.hands.iter().map(|(_, held)| held);
+        holds
+            .filter(|held| held.entry().start_drain())
+            .cloned()
+            .collect()
+    }
+
+    /// A delivery that a drain took out of its hands has ended.
+    pub(super) fn drained(&self, held: &Held) {
+        let held = self.state().hands.try_remove(held.entry().hand());
+        drop(held);
+    }
+}
+
+/// The deliveries whose attempts could be charged as work starts. What was lost meanwhile is
+/// dropped here.
+fn begun_of(batch: Vec<Delivery>, begun: Result<Vec<Result<()>>>) -> Vec<Delivery> {
+    let results = begun.unwrap_or_else(|error| {
+        gone(&error);
+        Vec::new()
+    });
+    let begun = batch.into_iter().zip(results);
+    begun
+        .filter_map(|(delivery, result)| result.inspect_err(gone).ok().map(|()| delivery))
+        .collect()
+}
+
+fn gone(error: &Error) {
+    tracing::debug!(%error, "a prefetched message was not there any more");
+}
+
+/// Somebody waits in `next` for this many.
+struct Asking<'a> {
+    shared: &'a Shared,
+    wanted: usize,
+}
+
+impl<'a> Asking<'a> {
+    fn new(shared: &'a Shared, wanted: usize) -> Self {
+        shared.state().asking += wanted;
+        Self { shared, wanted }
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.shared.state().asking -= self.wanted;
+        // What was wanted for this one may not be any more.
+        self.shared.room.notify_one();
+    }
+}
