@@ -52,6 +52,10 @@
 // completion. Without it no verb ever waits before it returns.
 #define QRT_MAY_BLOCK 1
 
+// A receive with this flag keeps the locks of its messages, until each is settled or its batch is
+// freed, for up to 10 minutes.
+#define QRT_KEEP_LOCK 2
+
 // To be received.
 #define QRT_STATE_READY 0
 
@@ -60,6 +64,18 @@
 
 // In somebody's hands.
 #define QRT_STATE_IN_FLIGHT 2
+
+// Work goes on.
+#define QRT_CANCEL_NONE 0
+
+// The lock ended: somebody else may have the message by now.
+#define QRT_CANCEL_LOCK_LOST 1
+
+// The lock was kept for as long as it may be, and is let go.
+#define QRT_CANCEL_STALLED 2
+
+// The consumer was drained, and the time for that is over: the message goes back.
+#define QRT_CANCEL_DRAINED 3
 
 // Something failed.
 #define QRT_LOG_ERROR 1
@@ -102,6 +118,9 @@ typedef struct qrt_dead_letters_t qrt_dead_letters_t;
 // One hand-over of a message. Belongs to its batch, or, once retained, to the caller as well.
 // Thread-safe.
 typedef struct qrt_delivery_t qrt_delivery_t;
+
+// What became of the deliveries a consumer had when its drain began. Immutable, any thread.
+typedef struct qrt_drain_report_t qrt_drain_report_t;
 
 // What went wrong, where, and what to do. Stands alone: freed by itself, in any order. Immutable,
 // any thread.
@@ -193,7 +212,7 @@ typedef struct {
     size_t struct_size;
     // At most this many messages. Default 1.
     uint32_t max_messages;
-    // `QRT_MAY_BLOCK` or 0. Default 0.
+    // Any of `QRT_MAY_BLOCK` and `QRT_KEEP_LOCK`. Default 0.
     uint32_t flags;
     // How long to wait for the first message, in milliseconds; 0 looks once. Default 10,000.
     int64_t wait_ms;
@@ -221,13 +240,26 @@ typedef struct {
     size_t struct_size;
     // At most this many messages in one batch. Default 64.
     uint32_t max_messages;
-    // Messages that may be handed over before more is granted. Default 64.
+    // Messages that may be in hand. With `on_batch` each one handed over uses up a credit, and
+    // `qrt_consumer_grant` gives more; without it a credit comes back when its delivery is settled
+    // or freed. Default 64.
     uint32_t credits;
     // How long each receive waits at the provider, in milliseconds. Default 10,000.
     int64_t wait_ms;
-    // How long messages are locked, in milliseconds; -1: as long as the queue says. Default -1.
+    // For how long messages are locked, and locked again, in milliseconds; -1: as long as the
+    // queue says. Default -1.
     int64_t lock_ms;
-    // Takes a batch, which the callee owns and frees. Required.
+    // For how long after its receive a lock is kept, in milliseconds. Default 600,000.
+    int64_t max_lock_renewal_ms;
+    // Messages received ahead of the credits: their attempts are not charged before they are
+    // handed over. Default 64.
+    uint32_t prefetch;
+    // 0. For later use.
+    uint32_t reserved;
+    // No more is received ahead while it has this many bytes. Default 64 MiB.
+    uint64_t prefetch_bytes;
+    // Takes a batch, which the callee owns and frees. NULL: messages are asked for, by
+    // `qrt_consumer_next`, and no callback runs but `free`.
     void (*on_batch)(void *user_data,
                      qrt_batch_t *batch);
     // Told when a receive fails, with the status (`error` borrows for the call), and when
@@ -235,6 +267,14 @@ typedef struct {
     void (*on_state)(void *user_data,
                      qrt_status_t status,
                      const qrt_error_t *error);
+    // Told that the lock of a message that was handed over and not settled was lost: somebody else
+    // may have it by now. `id` borrows for the length of the call. May be NULL.
+    void (*on_lock_lost)(void *user_data,
+                         qrt_bytes_t id);
+    // Told that a message is in hand for as long as its lock may be kept, and its lock is let go.
+    // `id` borrows for the length of the call. May be NULL.
+    void (*on_stall)(void *user_data,
+                     qrt_bytes_t id);
     // Passed to the callbacks.
     void *user_data;
     // Frees `user_data`, once, after the last callback has returned. May be NULL.
@@ -713,6 +753,18 @@ int64_t qrt_delivery_locked_until(const qrt_delivery_t *delivery);
 // 1 when the delivery was settled through its own functions, else 0. Any thread.
 uint32_t qrt_delivery_is_settled(const qrt_delivery_t *delivery);
 
+// Whether work on a delivery is to stop, and why: one of `QRT_CANCEL_...`. `QRT_CANCEL_NONE` where
+// no lock is kept, and for NULL. Any thread.
+uint32_t qrt_delivery_cancelled(const qrt_delivery_t *delivery);
+
+// Ends when work on a delivery is to stop, as `qrt_delivery_cancelled` then tells; `QRT_PENDING`
+// until then, and for ever where no lock is kept or the delivery is settled first: cancel the
+// operation. Keeps the delivery until it has ended. Any thread.
+qrt_status_t qrt_delivery_wait_cancelled(const qrt_delivery_t *delivery,
+                                         qrt_completion_t done,
+                                         qrt_op_t **op,
+                                         qrt_error_t **error);
+
 // Done; gone for good. `QRT_OK` or `QRT_PENDING`, as `qrt_op_take_unit` tells.
 // `QRT_ERR_INVALID_RECEIPT` when it was settled before, `QRT_ERR_LOCK_LOST` or
 // `QRT_ERR_SESSION_LOCK_LOST` when its lock ended. `flags`: `QRT_MAY_BLOCK` or 0. The delivery
@@ -906,12 +958,26 @@ qrt_status_t qrt_session_close(qrt_session_t *session,
 // Frees a session, and lets go of it in the background. NULL does nothing. Any thread.
 void qrt_session_free(qrt_session_t *session);
 
-// Begins to receive from a queue by callback. The caller owns `*consumer`. When the call fails,
+// Begins to receive from a queue, by callback or to be asked. Locks are kept until a delivery is
+// settled or its batch freed. The caller owns `*consumer`. When the call fails,
 // no callback runs and `user_data` stays the caller's. Any thread.
 qrt_status_t qrt_consumer_start(qrt_queue_t *queue,
                                 const qrt_consumer_options_t *options,
                                 qrt_consumer_t **consumer,
                                 qrt_error_t **error);
+
+// Asks for the next messages of a consumer without `on_batch`: as soon as one is there and a
+// credit is free, with what else there is, up to `max`, each a delivery whose attempt is charged
+// now. `QRT_OK`: `*batch` has them, or is empty when the consumer has stopped or its client was
+// closed; the caller owns it. `QRT_PENDING`: `done` will run, and `qrt_op_take_batch` gives the
+// batch. One that is cancelled, or that nobody takes the result of, gives its messages back
+// unblamed. Any thread.
+qrt_status_t qrt_consumer_next(qrt_consumer_t *consumer,
+                               uint32_t max,
+                               qrt_completion_t done,
+                               qrt_batch_t **batch,
+                               qrt_op_t **op,
+                               qrt_error_t **error);
 
 // Lets a consumer hand over `messages` more. Any thread.
 qrt_status_t qrt_consumer_grant(qrt_consumer_t *consumer,
@@ -926,9 +992,40 @@ qrt_status_t qrt_consumer_stop(qrt_consumer_t *consumer,
                                qrt_op_t **op,
                                qrt_error_t **error);
 
+// Drains a consumer: takes no more in, gives back what was not handed over, waits for what is in
+// hand until `deadline_ms` milliseconds have passed, then cancels that (`qrt_delivery_cancelled`)
+// and gives it back too. `QRT_OK`: `*report` counts what became of each; the caller owns it.
+// `QRT_PENDING`: `qrt_op_take_drain_report`. Callbacks end as with `qrt_consumer_stop`. Any thread.
+qrt_status_t qrt_consumer_drain(qrt_consumer_t *consumer,
+                                int64_t deadline_ms,
+                                qrt_completion_t done,
+                                qrt_drain_report_t **report,
+                                qrt_op_t **op,
+                                qrt_error_t **error);
+
+// How a consumer goes, as JSON: `{"ready": true, "last_receive": milliseconds since 1970 UTC or
+// null, "failure": {"kind": ..., "message": ...} or null, "prefetched": 0, "in_hand": 0}`. The
+// caller owns it. Any thread.
+qrt_status_t qrt_consumer_status(const qrt_consumer_t *consumer,
+                                 qrt_buffer_t **status,
+                                 qrt_error_t **error);
+
 // Frees the caller's hold on a consumer and stops it in the background; never waits, and may be
 // called from its own callbacks. NULL does nothing. Any thread.
 void qrt_consumer_free(qrt_consumer_t *consumer);
+
+// How many were in hand and settled in time; 0 for NULL. Any thread.
+uint64_t qrt_drain_report_finished(const qrt_drain_report_t *report);
+
+// How many were given back with their attempts restored; 0 for NULL. Any thread.
+uint64_t qrt_drain_report_released(const qrt_drain_report_t *report);
+
+// How many were neither settled nor given back, and come back when their locks end; 0 for NULL.
+// Any thread.
+uint64_t qrt_drain_report_abandoned(const qrt_drain_report_t *report);
+
+// Frees a report. NULL does nothing. Any thread.
+void qrt_drain_report_free(qrt_drain_report_t *report);
 
 // Asks an operation to end. Its completion runs all the same, with `QRT_ERR_CANCELLED` or with
 // the real result if that came first; messages that were received anyway go back unblamed.
@@ -1024,6 +1121,14 @@ qrt_status_t qrt_op_take_dead_letters(qrt_op_t *op,
 qrt_status_t qrt_op_take_redrive_report(qrt_op_t *op,
                                         qrt_redrive_report_t **result,
                                         qrt_error_t **error);
+
+// Takes the report of a drain. The caller owns it.
+//
+// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
+// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
+qrt_status_t qrt_op_take_drain_report(qrt_op_t *op,
+                                      qrt_drain_report_t **result,
+                                      qrt_error_t **error);
 
 // Takes the number of dead letters that were purged.
 //
@@ -1299,9 +1404,10 @@ qrt_status_t qrt_check_abi(uint32_t major,
 #define QRT_RECEIVE_OPTIONS_INIT { sizeof(qrt_receive_options_t), 1, 0, 10000, -1 }
 /** The defaults of `qrt_session_options_t`. */
 #define QRT_SESSION_OPTIONS_INIT { sizeof(qrt_session_options_t), 10000, -1 }
-/** The defaults of `qrt_consumer_options_t`; `on_batch` must be set. */
+/** The defaults of `qrt_consumer_options_t`. */
 #define QRT_CONSUMER_OPTIONS_INIT \
-    { sizeof(qrt_consumer_options_t), 64, 64, 10000, -1, NULL, NULL, NULL, NULL }
+    { sizeof(qrt_consumer_options_t), 64, 64, 10000, -1, 600000, 64, 0, 67108864, \
+      NULL, NULL, NULL, NULL, NULL, NULL }
 /** The defaults of `qrt_dead_letter_filter_t`: all of them. */
 #define QRT_DEAD_LETTER_FILTER_INIT \
     { sizeof(qrt_dead_letter_filter_t), NULL, 0, { NULL, 0 }, { NULL, 0 }, { NULL, 0 }, \

@@ -31,14 +31,11 @@
 #define QUEUE_RUNTIME_HPP
 
 #include <chrono>
-#include <condition_variable>
 #include <cstdlib>
-#include <deque>
 #include <exception>
 #include <functional>
 #include <future>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -601,6 +598,14 @@ public:
         return detail::moment(qrt_delivery_locked_until(get()));
     }
     bool is_settled() const noexcept { return qrt_delivery_is_settled(get()) == 1; }
+    /// Whether work is to stop, and why: one of QRT_CANCEL_..., for kept locks.
+    std::uint32_t cancelled() const noexcept { return qrt_delivery_cancelled(get()); }
+    /// A Verb of void that ends when work is to stop; never, where no lock is kept.
+    auto wait_cancelled() const {
+        return detail::verb<void>([delivery = get()](auto done, auto, auto op, auto error) {
+            return qrt_delivery_wait_cancelled(delivery, done, op, error);
+        });
+    }
 
     /// Done; gone for good.
     auto ack() const {
@@ -838,6 +843,22 @@ private:
     detail::Handle<qrt_redrive_report_t, qrt_redrive_report_free> handle_;
 };
 
+/// What became of the deliveries a consumer had when its drain began.
+class DrainReport {
+public:
+    explicit DrainReport(qrt_drain_report_t *owned) : handle_(owned) {}
+
+    /// In hand, and settled in time.
+    std::uint64_t finished() const noexcept { return qrt_drain_report_finished(handle_.get()); }
+    /// Given back with their attempts restored.
+    std::uint64_t released() const noexcept { return qrt_drain_report_released(handle_.get()); }
+    /// Neither: they come back when their locks end.
+    std::uint64_t abandoned() const noexcept { return qrt_drain_report_abandoned(handle_.get()); }
+
+private:
+    detail::Handle<qrt_drain_report_t, qrt_drain_report_free> handle_;
+};
+
 /// Counts and ages of a queue at one moment.
 struct Statistics {
     std::uint64_t ready, in_flight, delayed, depth, dead, bytes, sessions;
@@ -869,6 +890,9 @@ struct Output<DeadLetters>
 template <>
 struct Output<RedriveReport>
     : HandleOutput<RedriveReport, qrt_redrive_report_t, qrt_op_take_redrive_report> {};
+template <>
+struct Output<DrainReport>
+    : HandleOutput<DrainReport, qrt_drain_report_t, qrt_op_take_drain_report> {};
 
 template <>
 struct Output<SendResult> {
@@ -922,9 +946,12 @@ struct ReceiveOptions {
     Milliseconds wait{10'000};
     /// How long the messages are locked; as long as the queue says, if not said.
     std::optional<Milliseconds> lock;
+    /// Keeps the locks until each delivery is settled or destroyed, for up to 10 minutes.
+    bool keep_lock = false;
 
     qrt_receive_options_t lend() const noexcept {
-        return {sizeof(qrt_receive_options_t), max_messages, 0, wait.count(),
+        const std::uint32_t flags = keep_lock ? QRT_KEEP_LOCK : 0;
+        return {sizeof(qrt_receive_options_t), max_messages, flags, wait.count(),
                 detail::ms_or_none(lock)};
     }
 };
@@ -1003,24 +1030,40 @@ struct Output<std::optional<Session>> {
 
 /// How a consumer receives.
 struct ConsumerOptions {
-    /// At most this many messages in one batch.
+    /// At most this many messages in one receive, and in one batch.
     std::uint32_t max_messages = 64;
-    /// Messages in hand at most: received and not yet given to the program.
+    /// Deliveries in hand, at most. A range has a hand free again when one is settled or destroyed;
+    /// a subscription when Subscription::grant gives more.
     std::uint32_t credits = 64;
     Milliseconds wait{10'000};
+    /// For how long messages are locked, and locked again; as the queue says without it.
     std::optional<Milliseconds> lock;
+    /// For how long after its receive a lock is kept.
+    Milliseconds max_lock_renewal = std::chrono::minutes(10);
+    /// Messages received ahead of the credits, their attempts not charged yet.
+    std::uint32_t prefetch = 64;
+    std::uint64_t prefetch_bytes = 64 * 1024 * 1024;
 };
 
-/// Receives until it is stopped: a range of deliveries, for one thread. Leaving it early gives
-/// back, unblamed, what was received and not yet given out.
+/// Receives until it is stopped, with locks kept: a range of deliveries. Leaving it early gives
+/// back, unblamed, what was received and not yet given out. Any thread.
 class Consumer {
 public:
+    /// A Verb of std::optional<Delivery>: as soon as there is one and a hand is free; none once the
+    /// consumer has stopped or its client was closed.
+    auto next() const {
+        return detail::verb<std::optional<Delivery>>(
+            [consumer = handle_.get()](auto done, auto place, auto op, auto error) {
+                return qrt_consumer_next(consumer, 1, done, place, op, error);
+            });
+    }
+
     class Iterator {
     public:
         explicit Iterator(Consumer *consumer) : consumer_(consumer) { ++*this; }
         Delivery operator*() { return std::move(*next_); }
         Iterator &operator++() {
-            if (consumer_ != nullptr) next_ = consumer_->next();
+            if (consumer_ != nullptr) next_ = consumer_->next().get();
             if (!next_) consumer_ = nullptr;
             return *this;
         }
@@ -1034,71 +1077,32 @@ public:
     Iterator begin() { return Iterator(this); }
     Iterator end() { return Iterator(nullptr); }
 
-    /// The next delivery, as soon as there is one; none once the consumer has stopped or its client
-    /// is closed.
-    std::optional<Delivery> next() {
-        std::unique_lock<std::mutex> lock(intake_->mutex);
-        intake_->changed.wait(lock, [&] { return !intake_->ready.empty() || intake_->ended; });
-        if (intake_->ready.empty()) return std::nullopt;
-        std::optional<Delivery> delivery(std::move(intake_->ready.front()));
-        intake_->ready.pop_front();
-        lock.unlock();
-        qrt_consumer_grant(handle_.get(), 1, nullptr);
-        return delivery;
+    /// A Verb of Batch: as next, with what else is there, up to `max`; empty at the end.
+    auto next_batch(std::uint32_t max) const {
+        return detail::verb<Batch>(
+            [consumer = handle_.get(), max](auto done, auto place, auto op, auto error) {
+                return qrt_consumer_next(consumer, max, done, place, op, error);
+            });
     }
-
-    /// Ends the range after what is in hand. Any thread.
-    void stop() { qrt_consumer_stop(handle_.get(), detail::nobody, nullptr, nullptr); }
-
-    Consumer(Consumer &&) = default;
-    Consumer &operator=(Consumer &&) = delete;
-    ~Consumer() {
-        if (!intake_) return;
-        std::unique_lock<std::mutex> lock(intake_->mutex);
-        intake_->left = true;
-        std::deque<Delivery> ready = std::move(intake_->ready);
-        lock.unlock();
-        for (const Delivery &delivery : ready) Intake::give_back(delivery);
+    /// A Verb of void: no more is given out, what was not goes back.
+    auto stop() const {
+        return detail::verb<void>(
+            [consumer = handle_.get()](auto done, auto, auto op, auto error) {
+                return qrt_consumer_stop(consumer, done, op, error);
+            });
+    }
+    /// A Verb of DrainReport: stops, waits for what is in hand until the deadline, cancels that and
+    /// gives it back.
+    auto drain(Milliseconds deadline) const {
+        return detail::verb<DrainReport>(
+            [consumer = handle_.get(), deadline](auto done, auto place, auto op, auto error) {
+                return qrt_consumer_drain(consumer, deadline.count(), done, place, op, error);
+            });
     }
 
 private:
     friend class Queue;
-
-    /// What the callbacks fill and the range empties.
-    struct Intake {
-        std::mutex mutex;
-        std::condition_variable changed;
-        std::deque<Delivery> ready;
-        bool ended = false, left = false;
-
-        static void give_back(const Delivery &delivery) {
-            delivery.release().then([](const Result<void> &) {});
-        }
-        static void on_batch(void *user_data, qrt_batch_t *raw) noexcept {
-            Intake &intake = **static_cast<std::shared_ptr<Intake> *>(user_data);
-            const Batch batch(raw);
-            std::unique_lock<std::mutex> lock(intake.mutex);
-            const bool left = intake.left;
-            if (!left)
-                for (Delivery delivery : batch) intake.ready.push_back(std::move(delivery));
-            lock.unlock();
-            if (left)
-                for (const Delivery &delivery : batch) give_back(delivery);
-            intake.changed.notify_one();
-        }
-        static void on_free(void *user_data) noexcept {
-            std::unique_ptr<std::shared_ptr<Intake>> owned(
-                static_cast<std::shared_ptr<Intake> *>(user_data));
-            const std::lock_guard<std::mutex> lock((*owned)->mutex);
-            (*owned)->ended = true;
-            (*owned)->changed.notify_all();
-        }
-    };
-
-    Consumer(qrt_consumer_t *owned, std::shared_ptr<Intake> intake)
-        : intake_(std::move(intake)), handle_(owned) {}
-
-    std::shared_ptr<Intake> intake_;
+    explicit Consumer(qrt_consumer_t *owned) : handle_(owned) {}
     detail::Handle<qrt_consumer_t, qrt_consumer_free> handle_;
 };
 
@@ -1207,18 +1211,12 @@ public:
     }
     /// Receives as a range, until stopped: `for (auto &&delivery : consumer)`.
     Result<Consumer> consume(ConsumerOptions options = {}) const {
-        auto intake = std::make_shared<Consumer::Intake>();
-        auto held = std::make_unique<std::shared_ptr<Consumer::Intake>>(intake);
-        qrt_consumer_options_t raw = lend(options);
-        raw.on_batch = Consumer::Intake::on_batch;
-        raw.user_data = held.get();
-        raw.free = Consumer::Intake::on_free;
+        const qrt_consumer_options_t raw = lend(options);
         qrt_consumer_t *consumer = nullptr;
         qrt_error_t *error = nullptr;
         if (qrt_consumer_start(handle_.get(), &raw, &consumer, &error) != QRT_OK)
             return detail::error_of(error);
-        static_cast<void>(held.release());
-        return Consumer(consumer, std::move(intake));
+        return Consumer(consumer);
     }
     /// Receives into `f(Batch)`, called one at a time on threads of the runtime. Each message uses
     /// up a credit; Subscription::grant gives more.
@@ -1316,6 +1314,9 @@ private:
         raw.credits = options.credits;
         raw.wait_ms = options.wait.count();
         raw.lock_ms = detail::ms_or_none(options.lock);
+        raw.max_lock_renewal_ms = options.max_lock_renewal.count();
+        raw.prefetch = options.prefetch;
+        raw.prefetch_bytes = options.prefetch_bytes;
         return raw;
     }
 

@@ -2,18 +2,23 @@
 
 use std::ffi::c_void;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use queue_runtime_core::{Delivery, Error, ErrorKind, Queue, Result};
+use queue_runtime_core::{
+    CancelCause, Consumer as Source, ConsumerOptions, Delivery, Error, MessageId, Result,
+};
 use tokio::sync::Semaphore;
+use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio_util::sync::CancellationToken;
 
-use crate::abi::{borrow, call, free, handle_output, run};
+use crate::abi::{borrow, call, duration, free, handle_output, qrt_bytes_t, run, some_duration};
+use crate::buffer::qrt_buffer_t;
 use crate::delivery::qrt_batch_t;
+use crate::drain::qrt_drain_report_t;
 use crate::error::{qrt_error_t, qrt_status_t, status_of};
 use crate::op::{op_place, qrt_completion_t, qrt_op_t, start_future};
 use crate::options::{Options, read};
-use crate::queue::{qrt_queue_t, qrt_receive_options_t};
+use crate::queue::qrt_queue_t;
 use crate::runtime::Home;
 
 /// Options of a consumer. Begin with `QRT_CONSUMER_OPTIONS_INIT`. Callbacks run on threads of the
@@ -26,13 +31,26 @@ pub struct qrt_consumer_options_t {
     pub struct_size: usize,
     /// At most this many messages in one batch. Default 64.
     pub max_messages: u32,
-    /// Messages that may be handed over before more is granted. Default 64.
+    /// Messages that may be in hand. With `on_batch` each one handed over uses up a credit, and
+    /// `qrt_consumer_grant` gives more; without it a credit comes back when its delivery is settled
+    /// or freed. Default 64.
     pub credits: u32,
     /// How long each receive waits at the provider, in milliseconds. Default 10,000.
     pub wait_ms: i64,
-    /// How long messages are locked, in milliseconds; -1: as long as the queue says. Default -1.
+    /// For how long messages are locked, and locked again, in milliseconds; -1: as long as the
+    /// queue says. Default -1.
     pub lock_ms: i64,
-    /// Takes a batch, which the callee owns and frees. Required.
+    /// For how long after its receive a lock is kept, in milliseconds. Default 600,000.
+    pub max_lock_renewal_ms: i64,
+    /// Messages received ahead of the credits: their attempts are not charged before they are
+    /// handed over. Default 64.
+    pub prefetch: u32,
+    /// 0. For later use.
+    pub reserved: u32,
+    /// No more is received ahead while it has this many bytes. Default 64 MiB.
+    pub prefetch_bytes: u64,
+    /// Takes a batch, which the callee owns and frees. NULL: messages are asked for, by
+    /// `qrt_consumer_next`, and no callback runs but `free`.
     pub on_batch: Option<unsafe extern "C" fn(user_data: *mut c_void, batch: *mut qrt_batch_t)>,
     /// Told when a receive fails, with the status (`error` borrows for the call), and when
     /// receiving goes on (`QRT_OK`, NULL). May be NULL.
@@ -43,6 +61,12 @@ pub struct qrt_consumer_options_t {
             error: *const qrt_error_t,
         ),
     >,
+    /// Told that the lock of a message that was handed over and not settled was lost: somebody else
+    /// may have it by now. `id` borrows for the length of the call. May be NULL.
+    pub on_lock_lost: Option<unsafe extern "C" fn(user_data: *mut c_void, id: qrt_bytes_t)>,
+    /// Told that a message is in hand for as long as its lock may be kept, and its lock is let go.
+    /// `id` borrows for the length of the call. May be NULL.
+    pub on_stall: Option<unsafe extern "C" fn(user_data: *mut c_void, id: qrt_bytes_t)>,
     /// Passed to the callbacks.
     pub user_data: *mut c_void,
     /// Frees `user_data`, once, after the last callback has returned. May be NULL.
@@ -56,18 +80,69 @@ impl Options for qrt_consumer_options_t {
         credits: 64,
         wait_ms: 10_000,
         lock_ms: -1,
+        max_lock_renewal_ms: 600_000,
+        prefetch: 64,
+        reserved: 0,
+        prefetch_bytes: 64 * 1024 * 1024,
         on_batch: None,
         on_state: None,
+        on_lock_lost: None,
+        on_stall: None,
         user_data: std::ptr::null_mut(),
         free: None,
     };
 }
 
+impl qrt_consumer_options_t {
+    /// Where the messages come from.
+    fn source(&self) -> Result<ConsumerOptions> {
+        // Where credits are granted by hand, they bound what is in hand.
+        let in_hand = if self.on_batch.is_some() {
+            MOST_IN_HAND
+        } else {
+            self.credits
+        };
+        let options = ConsumerOptions::new()
+            .concurrency(in_hand)
+            .max_messages(self.max_messages)
+            .prefetch(self.prefetch)
+            .prefetch_bytes(self.prefetch_bytes)
+            .wait(duration(self.wait_ms, "wait_ms")?)
+            .max_lock_renewal(duration(self.max_lock_renewal_ms, "max_lock_renewal_ms")?);
+        Ok(match some_duration(self.lock_ms, "lock_ms")? {
+            Some(lock) => options.lock(lock),
+            None => options,
+        })
+    }
+
+    fn callbacks(&self) -> Callbacks {
+        Callbacks {
+            on_batch: self.on_batch,
+            on_state: self.on_state,
+            on_lock_lost: self.on_lock_lost,
+            on_stall: self.on_stall,
+            user_data: self.user_data,
+            free: self.free,
+        }
+    }
+}
+
+/// The most a consumer has in hand.
+const MOST_IN_HAND: u32 = 100_000;
+
+/// A message in hand whose lock is gone. There are no more of these than messages in hand.
+type Cancelled = (MessageId, CancelCause);
+
 /// Receives until it is stopped. Thread-safe.
 pub struct qrt_consumer_t(Arc<Consumer>);
 
 struct Consumer {
-    credits: Arc<Semaphore>,
+    source: Source,
+    /// `None` where messages are asked for.
+    credits: Option<Semaphore>,
+    /// Messages of one batch.
+    most: usize,
+    draining: AtomicBool,
     stop: CancellationToken,
     stopped: CancellationToken,
     home: Home,
@@ -75,8 +150,10 @@ struct Consumer {
 
 /// The callbacks of a consumer, on their way between threads.
 struct Callbacks {
-    on_batch: unsafe extern "C" fn(*mut c_void, *mut qrt_batch_t),
+    on_batch: Option<unsafe extern "C" fn(*mut c_void, *mut qrt_batch_t)>,
     on_state: Option<unsafe extern "C" fn(*mut c_void, qrt_status_t, *const qrt_error_t)>,
+    on_lock_lost: Option<unsafe extern "C" fn(*mut c_void, qrt_bytes_t)>,
+    on_stall: Option<unsafe extern "C" fn(*mut c_void, qrt_bytes_t)>,
     user_data: *mut c_void,
     free: Option<unsafe extern "C" fn(*mut c_void)>,
 }
@@ -88,20 +165,35 @@ unsafe impl Sync for Callbacks {}
 
 impl Callbacks {
     fn batch(&self, deliveries: Vec<Delivery>, home: &Home) {
+        let Some(on_batch) = self.on_batch else {
+            return;
+        };
         let batch = Arc::into_raw(qrt_batch_t::new(deliveries, home.clone())).cast_mut();
         // SAFETY: as the contract says; the callee owns the batch.
-        unsafe { (self.on_batch)(self.user_data, batch) };
+        unsafe { on_batch(self.user_data, batch) };
     }
 
-    fn state(&self, error: Option<Error>) {
+    fn state(&self, failure: Option<Error>) {
         let Some(on_state) = self.on_state else {
             return;
         };
-        let status = error.as_ref().map_or(crate::error::QRT_OK, status_of);
-        let error = error.map(qrt_error_t::new);
+        let status = failure.as_ref().map_or(crate::error::QRT_OK, status_of);
+        let error = failure.map(qrt_error_t::new);
         let pointer = error.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
         // SAFETY: as the contract says; the error lives for the length of the call.
         unsafe { on_state(self.user_data, status, pointer) };
+    }
+
+    fn cancelled(&self, (id, cause): Cancelled) {
+        let tell = match cause {
+            CancelCause::Stalled => self.on_stall,
+            _ => self.on_lock_lost,
+        };
+        let id = id.to_string();
+        if let Some(tell) = tell {
+            // SAFETY: as the contract says; the id lives for the length of the call.
+            unsafe { tell(self.user_data, qrt_bytes_t::of(id.as_bytes())) };
+        }
     }
 }
 
@@ -114,7 +206,8 @@ impl Drop for Callbacks {
     }
 }
 
-/// Begins to receive from a queue by callback. The caller owns `*consumer`. When the call fails,
+/// Begins to receive from a queue, by callback or to be asked. Locks are kept until a delivery is
+/// settled or its batch freed. The caller owns `*consumer`. When the call fails,
 /// no callback runs and `user_data` stays the caller's. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qrt_consumer_start(
@@ -129,34 +222,25 @@ pub unsafe extern "C" fn qrt_consumer_start(
             let place = handle_output(consumer, "consumer")?;
             let handle = borrow(queue, "queue")?;
             let options = read(options)?;
-            let on_batch = options
-                .on_batch
-                .ok_or_else(|| Error::invalid_argument("on_batch", "is NULL"))?;
-            let receive = qrt_receive_options_t {
-                struct_size: size_of::<qrt_receive_options_t>(),
-                max_messages: options.max_messages,
-                flags: 0,
-                wait_ms: options.wait_ms,
-                lock_ms: options.lock_ms,
-            };
-            crate::queue::request(&receive)?;
             check_credits(options.credits as usize)?;
-            let queue = handle.usable()?.clone();
+            let (cancelled, told) = mpsc::unbounded_channel();
+            let source = options.source()?.on_cancel(move |id, cause| {
+                // Nobody listens to a consumer that has stopped.
+                let _ = cancelled.send((id.clone(), cause));
+            });
+            let by_callback = options.on_batch.is_some();
             let shared = Arc::new(Consumer {
-                credits: Arc::new(Semaphore::new(options.credits as usize)),
+                source: handle.usable()?.consume(source)?,
+                credits: by_callback.then(|| Semaphore::new(options.credits as usize)),
+                most: options.max_messages as usize,
+                draining: AtomicBool::new(false),
                 stop: handle.home.closing().child_token(),
                 stopped: CancellationToken::new(),
                 home: handle.home.clone(),
             });
-            let callbacks = Callbacks {
-                on_batch,
-                on_state: options.on_state,
-                user_data: options.user_data,
-                free: options.free,
-            };
             place.0 = Box::into_raw(Box::new(qrt_consumer_t(shared.clone())));
-            let home = handle.home.clone();
-            home.spawn(pump(shared, queue, receive, callbacks));
+            let callbacks = options.callbacks();
+            handle.home.clone().spawn(shared.call_back(callbacks, told));
             Ok(())
         })
     }
@@ -173,71 +257,108 @@ fn check_credits(credits: usize) -> Result<()> {
     Ok(())
 }
 
-/// Receives while there are credits, until stopped. A failure is told, and tried again.
-async fn pump(
-    consumer: Arc<Consumer>,
-    queue: Queue,
-    options: qrt_receive_options_t,
-    callbacks: Callbacks,
-) {
-    let mut failures = 0u32;
-    // What is received while the consumer stops goes back, for its receive is dropped.
-    while let Some(received) = consumer
-        .stop
-        .run_until_cancelled(receive(&consumer, &queue, options))
-        .await
-    {
-        match received {
-            Ok(deliveries) => {
-                if failures > 0 {
-                    failures = 0;
-                    callbacks.state(None);
+impl Consumer {
+    /// Calls back until the consumer is stopped or its client closed.
+    async fn call_back(
+        self: Arc<Self>,
+        callbacks: Callbacks,
+        mut cancelled: UnboundedReceiver<Cancelled>,
+    ) {
+        let mut failures = self.source.failures();
+        loop {
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => break,
+                Some(lost) = cancelled.recv() => callbacks.cancelled(lost),
+                Ok(()) = failures.changed() => {
+                    let failure = failures.borrow_and_update().clone();
+                    callbacks.state(failure);
                 }
-                if !deliveries.is_empty() {
-                    callbacks.batch(deliveries, &consumer.home);
-                }
-            }
-            Err(error) if error.kind() == ErrorKind::Closed => {
-                callbacks.state(Some(error));
-                break;
-            }
-            Err(error) => {
-                callbacks.state(Some(error));
-                let wait = Duration::from_millis(50 << failures.min(9));
-                failures += 1;
-                let pause = consumer.home.runtime().sleep(wait);
-                if consumer.stop.run_until_cancelled(pause).await.is_none() {
-                    break;
-                }
+                deliveries = self.granted() => match deliveries {
+                    Some(deliveries) => callbacks.batch(deliveries, &self.home),
+                    None => {
+                        if !self.draining.load(Ordering::Acquire) {
+                            callbacks.state(Some(Error::closed("client")));
+                        }
+                        break;
+                    }
+                },
             }
         }
+        self.source.stop().await;
+        drop(callbacks);
+        self.stopped.cancel();
     }
-    drop(callbacks);
-    consumer.stopped.cancel();
+
+    /// As many deliveries as there are, and credits for; `None` once the source has ended.
+    async fn granted(&self) -> Option<Vec<Delivery>> {
+        let Some(credits) = &self.credits else {
+            return std::future::pending().await;
+        };
+        let mut permits = credits.acquire().await.ok()?;
+        let more = credits.available_permits().min(self.most - 1);
+        // Nobody else takes credits, so that these are still there.
+        if let Ok(more) = credits.try_acquire_many(more as u32) {
+            permits.merge(more);
+        }
+        let deliveries = self.source.next_batch(permits.num_permits()).await?;
+        if let Some(used) = permits.split(deliveries.len()) {
+            used.forget();
+        }
+        Some(deliveries)
+    }
+
+    /// The credits of a consumer that calls back.
+    fn credits(&self) -> Result<&Semaphore> {
+        self.credits.as_ref().ok_or_else(|| {
+            Error::invalid_argument(
+                "consumer",
+                "has no on_batch: its credits come back by themselves",
+            )
+        })
+    }
 }
 
-async fn receive(
-    consumer: &Consumer,
-    queue: &Queue,
-    mut options: qrt_receive_options_t,
-) -> Result<Vec<Delivery>> {
-    let first = consumer.credits.acquire().await;
-    let mut permits = first.map_err(|_| Error::closed("consumer"))?;
-    let more = consumer.credits.available_permits() as u32;
-    let more = more.min(options.max_messages.saturating_sub(1));
-    // Nobody else takes credits, so that these are still there.
-    if let Ok(more) = consumer.credits.try_acquire_many(more) {
-        permits.merge(more);
+/// Asks for the next messages of a consumer without `on_batch`: as soon as one is there and a
+/// credit is free, with what else there is, up to `max`, each a delivery whose attempt is charged
+/// now. `QRT_OK`: `*batch` has them, or is empty when the consumer has stopped or its client was
+/// closed; the caller owns it. `QRT_PENDING`: `done` will run, and `qrt_op_take_batch` gives the
+/// batch. One that is cancelled, or that nobody takes the result of, gives its messages back
+/// unblamed. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_consumer_next(
+    consumer: *mut qrt_consumer_t,
+    max: u32,
+    done: qrt_completion_t,
+    batch: *mut *mut qrt_batch_t,
+    op: *mut *mut qrt_op_t,
+    error: *mut *mut qrt_error_t,
+) -> qrt_status_t {
+    // SAFETY: the caller vouches for the pointers.
+    unsafe {
+        call(error, || {
+            let op = op_place(op);
+            let place = handle_output(batch, "batch")?;
+            let consumer = borrow(consumer, "consumer")?.0.clone();
+            consumer.home.check()?;
+            if consumer.credits.is_some() {
+                return Err(Error::invalid_argument(
+                    "consumer",
+                    "has on_batch, which is given all its messages",
+                ));
+            }
+            if max == 0 {
+                return Err(Error::invalid_argument("max", "must be at least 1"));
+            }
+            let home = consumer.home.clone();
+            let next = async move {
+                let deliveries = consumer.source.next_batch(max as usize).await;
+                let deliveries = deliveries.unwrap_or_default();
+                Ok(qrt_batch_t::new(deliveries, consumer.home.clone()))
+            };
+            start_future(&home, next, done, place, op)
+        })
     }
-    options.max_messages = permits.num_permits() as u32;
-    let deliveries = queue
-        .start_receive(crate::queue::request(&options)?)
-        .await?;
-    let used = deliveries.len();
-    if let Some(used) = permits.split(used) {
-        used.forget();
-    }
-    Ok(deliveries)
 }
 
 /// Lets a consumer hand over `messages` more. Any thread.
@@ -252,9 +373,9 @@ pub unsafe extern "C" fn qrt_consumer_grant(
         run(error, || {
             let consumer = &borrow(consumer, "consumer")?.0;
             consumer.home.check()?;
-            let credits = consumer.credits.available_permits() + messages as usize;
-            check_credits(credits)?;
-            consumer.credits.add_permits(messages as usize);
+            let credits = consumer.credits()?;
+            check_credits(credits.available_permits() + messages as usize)?;
+            credits.add_permits(messages as usize);
             Ok(())
         })
     }
@@ -283,6 +404,72 @@ pub unsafe extern "C" fn qrt_consumer_stop(
                 Ok(())
             };
             start_future(&consumer.home, stopping, done, &mut (), op)
+        })
+    }
+}
+
+/// Drains a consumer: takes no more in, gives back what was not handed over, waits for what is in
+/// hand until `deadline_ms` milliseconds have passed, then cancels that (`qrt_delivery_cancelled`)
+/// and gives it back too. `QRT_OK`: `*report` counts what became of each; the caller owns it.
+/// `QRT_PENDING`: `qrt_op_take_drain_report`. Callbacks end as with `qrt_consumer_stop`. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_consumer_drain(
+    consumer: *mut qrt_consumer_t,
+    deadline_ms: i64,
+    done: qrt_completion_t,
+    report: *mut *mut qrt_drain_report_t,
+    op: *mut *mut qrt_op_t,
+    error: *mut *mut qrt_error_t,
+) -> qrt_status_t {
+    // SAFETY: the caller vouches for the pointers.
+    unsafe {
+        call(error, || {
+            let op = op_place(op);
+            let place = handle_output(report, "report")?;
+            let consumer = borrow(consumer, "consumer")?.0.clone();
+            consumer.home.check()?;
+            let deadline = duration(deadline_ms, "deadline_ms")?;
+            let home = consumer.home.clone();
+            let drain = async move {
+                consumer.draining.store(true, Ordering::Release);
+                let report = consumer.source.drain(deadline).await;
+                consumer.stop.cancel();
+                Ok(qrt_drain_report_t::new(report))
+            };
+            start_future(&home, drain, done, place, op)
+        })
+    }
+}
+
+/// How a consumer goes, as JSON: `{"ready": true, "last_receive": milliseconds since 1970 UTC or
+/// null, "failure": {"kind": ..., "message": ...} or null, "prefetched": 0, "in_hand": 0}`. The
+/// caller owns it. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_consumer_status(
+    consumer: *const qrt_consumer_t,
+    status: *mut *mut qrt_buffer_t,
+    error: *mut *mut qrt_error_t,
+) -> qrt_status_t {
+    // SAFETY: the caller vouches for the pointers.
+    unsafe {
+        run(error, || {
+            let place = handle_output(status, "status")?;
+            let consumer = &borrow(consumer, "consumer")?.0;
+            consumer.home.check()?;
+            let status = consumer.source.status();
+            let failure = status.failure.as_ref();
+            let json = serde_json::json!({
+                "ready": status.ready,
+                "last_receive": status.last_receive.map(|moment| moment.0),
+                "failure": failure.map(|error| serde_json::json!({
+                    "kind": error.kind().name(),
+                    "message": error.message(),
+                })),
+                "prefetched": status.prefetched,
+                "in_hand": status.in_hand,
+            });
+            place.0 = Box::into_raw(qrt_buffer_t::boxed(json.to_string()));
+            Ok(())
         })
     }
 }

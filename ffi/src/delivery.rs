@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use queue_runtime_core::{Delivery, Result, Verb};
+use queue_runtime_core::{CancelCause, Delivery, Result, Verb};
 use smallvec::SmallVec;
 
 use crate::abi::{borrow, call, check_flags, duration, get, qrt_bytes_t};
@@ -229,6 +229,59 @@ pub unsafe extern "C" fn qrt_delivery_is_settled(delivery: *const qrt_delivery_t
     unsafe { read(delivery, 0, |d| u32::from(d.delivery.is_settled())) }
 }
 
+/// Work goes on.
+pub const QRT_CANCEL_NONE: u32 = 0;
+/// The lock ended: somebody else may have the message by now.
+pub const QRT_CANCEL_LOCK_LOST: u32 = 1;
+/// The lock was kept for as long as it may be, and is let go.
+pub const QRT_CANCEL_STALLED: u32 = 2;
+/// The consumer was drained, and the time for that is over: the message goes back.
+pub const QRT_CANCEL_DRAINED: u32 = 3;
+
+/// Whether work on a delivery is to stop, and why: one of `QRT_CANCEL_...`. `QRT_CANCEL_NONE` where
+/// no lock is kept, and for NULL. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_delivery_cancelled(delivery: *const qrt_delivery_t) -> u32 {
+    let code = |cause| match cause {
+        Some(CancelCause::LockLost) => QRT_CANCEL_LOCK_LOST,
+        Some(CancelCause::Stalled) => QRT_CANCEL_STALLED,
+        Some(CancelCause::Drained) => QRT_CANCEL_DRAINED,
+        _ => QRT_CANCEL_NONE,
+    };
+    // SAFETY: the caller vouches for the handle.
+    unsafe {
+        read(delivery, QRT_CANCEL_NONE, |d| {
+            code(d.delivery.cancel_cause())
+        })
+    }
+}
+
+/// Ends when work on a delivery is to stop, as `qrt_delivery_cancelled` then tells; `QRT_PENDING`
+/// until then, and for ever where no lock is kept or the delivery is settled first: cancel the
+/// operation. Keeps the delivery until it has ended. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_delivery_wait_cancelled(
+    delivery: *const qrt_delivery_t,
+    done: qrt_completion_t,
+    op: *mut *mut qrt_op_t,
+    error: *mut *mut qrt_error_t,
+) -> qrt_status_t {
+    // SAFETY: the caller vouches for the pointers.
+    unsafe {
+        call(error, || {
+            let op = op_place(op);
+            let handle = borrow(delivery, "delivery")?;
+            handle.usable()?;
+            let hold = Hold::of(handle);
+            let cancelled = async move {
+                hold.cancelled().await;
+                Ok(())
+            };
+            start_future(handle.home(), cancelled, done, &mut (), op)
+        })
+    }
+}
+
 /// Settles one delivery.
 ///
 /// # Safety
@@ -264,11 +317,18 @@ struct Hold(*const qrt_delivery_t);
 
 // SAFETY: the delivery is `Sync`, and the hold keeps it alive.
 unsafe impl Send for Hold {}
+// SAFETY: as above; nothing in it changes.
+unsafe impl Sync for Hold {}
 
 impl Hold {
     fn of(delivery: &qrt_delivery_t) -> Self {
         // SAFETY: the handle is good, as its reference says.
         Self(unsafe { qrt_delivery_retain(delivery) })
+    }
+
+    async fn cancelled(&self) {
+        // SAFETY: held.
+        unsafe { &*self.0 }.delivery.cancelled().await;
     }
 
     fn settled(&self) {

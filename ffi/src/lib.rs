@@ -38,6 +38,8 @@ mod session;
 
 mod consumer;
 
+mod drain;
+
 mod op;
 
 mod events;
@@ -62,6 +64,7 @@ pub use client::*;
 pub use consumer::*;
 pub use dead_letter::*;
 pub use delivery::*;
+pub use drain::*;
 pub use error::*;
 pub use events::*;
 pub use log::*;

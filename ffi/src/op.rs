@@ -16,6 +16,7 @@ use crate::buffer::qrt_buffer_t;
 use crate::client::qrt_client_t;
 use crate::dead_letter::qrt_dead_letters_t;
 use crate::delivery::qrt_batch_t;
+use crate::drain::qrt_drain_report_t;
 use crate::error::{QRT_OK, QRT_PENDING, qrt_error_t, qrt_status_t};
 use crate::events::Events;
 use crate::peek::qrt_peeked_t;
@@ -80,6 +81,7 @@ pub(crate) enum Outcome {
     Peeked(Box<qrt_peeked_t>),
     DeadLetters(Box<qrt_dead_letters_t>),
     Redriven(Box<qrt_redrive_report_t>),
+    Drained(Box<qrt_drain_report_t>),
     Purged(u64),
     Statistics(Box<qrt_statistics_t>),
 }
@@ -608,6 +610,20 @@ pub unsafe extern "C" fn qrt_op_take_redrive_report(
     }
 }
 
+/// Takes the report of a drain. The caller owns it.
+///
+/// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
+/// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_op_take_drain_report(
+    op: *mut qrt_op_t,
+    result: *mut *mut qrt_drain_report_t,
+    error: *mut *mut qrt_error_t,
+) -> qrt_status_t {
+    // SAFETY: the caller vouches for the pointers.
+    unsafe { take!(op, handle_output(result, "result"), error, Outcome::Drained) }
+}
+
 /// Takes the number of dead letters that were purged.
 ///
 /// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
@@ -665,6 +681,7 @@ deliver_box!(qrt_settle_results_t, Settled);
 deliver_box!(qrt_peeked_t, Peeked);
 deliver_box!(qrt_dead_letters_t, DeadLetters);
 deliver_box!(qrt_redrive_report_t, Redriven);
+deliver_box!(qrt_drain_report_t, Drained);
 deliver_box!(qrt_statistics_t, Statistics);
 
 impl Deliver for Arc<qrt_batch_t> {

@@ -1,6 +1,5 @@
 //! Queues: send, receive, look, count.
 
-use queue_runtime_core::provider::ReceiveRequest;
 use queue_runtime_core::{Queue, ReceiveOptions, Result};
 
 use crate::abi::{borrow, call, check_flags, duration, free, handle_output, some_duration};
@@ -17,6 +16,10 @@ use crate::statistics::qrt_statistics_t;
 /// A verb with this flag may wait for a disk on the calling thread, where that is quicker than a
 /// completion. Without it no verb ever waits before it returns.
 pub const QRT_MAY_BLOCK: u32 = 1;
+
+/// A receive with this flag keeps the locks of its messages, until each is settled or its batch is
+/// freed, for up to 10 minutes.
+pub const QRT_KEEP_LOCK: u32 = 2;
 
 /// A queue of a client. Thread-safe.
 pub struct qrt_queue_t {
@@ -56,7 +59,7 @@ pub struct qrt_receive_options_t {
     pub struct_size: usize,
     /// At most this many messages. Default 1.
     pub max_messages: u32,
-    /// `QRT_MAY_BLOCK` or 0. Default 0.
+    /// Any of `QRT_MAY_BLOCK` and `QRT_KEEP_LOCK`. Default 0.
     pub flags: u32,
     /// How long to wait for the first message, in milliseconds; 0 looks once. Default 10,000.
     pub wait_ms: i64,
@@ -77,9 +80,10 @@ impl Options for qrt_receive_options_t {
 
 impl qrt_receive_options_t {
     pub(crate) fn options(&self) -> Result<ReceiveOptions> {
-        check_flags(self.flags, QRT_MAY_BLOCK)?;
+        check_flags(self.flags, QRT_MAY_BLOCK | QRT_KEEP_LOCK)?;
         let options = ReceiveOptions::new()
             .max_messages(self.max_messages)
+            .keep_lock(self.flags & QRT_KEEP_LOCK != 0)
             .wait(duration(self.wait_ms, "wait_ms")?);
         Ok(match some_duration(self.lock_ms, "lock_ms")? {
             Some(lock) => options.lock(lock),

@@ -219,6 +219,8 @@ static void deliveries(void) {
     ANSWERS(0, qrt_delivery_enqueued_at, NULL);
     ANSWERS(0, qrt_delivery_locked_until, NULL);
     ANSWERS(0, qrt_delivery_is_settled, NULL);
+    ANSWERS(QRT_CANCEL_NONE, qrt_delivery_cancelled, NULL);
+    REFUSES("delivery", qrt_delivery_wait_cancelled, NULL, NOBODY, NULL);
     REFUSES("delivery", qrt_delivery_ack, NULL, 0, NOBODY, NULL);
     REFUSES("delivery", qrt_delivery_nack, NULL, NONE, -1, 0, NOBODY, NULL);
     REFUSES("delivery", qrt_delivery_release, NULL, -1, 0, NOBODY, NULL);
@@ -279,15 +281,28 @@ static void on_batch(void *user_data, qrt_batch_t *received) {
 static void consumers_and_operations(void) {
     qrt_consumer_options_t options = QRT_CONSUMER_OPTIONS_INIT;
     qrt_consumer_t *consumer = NULL;
+    qrt_batch_t *batch = NULL;
+    qrt_drain_report_t *drained = NULL;
+    qrt_buffer_t *status = NULL;
     qrt_events_t *none = NULL;
     qrt_event_t event;
-    REFUSES("on_batch", qrt_consumer_start, queue, NULL, &consumer);
-    REFUSES("on_batch", qrt_consumer_start, queue, &options, &consumer);
+    TAKES(qrt_consumer_start, queue, NULL, &consumer);
+    qrt_consumer_free(consumer);
     options.on_batch = on_batch;
     REFUSES("queue", qrt_consumer_start, NULL, &options, &consumer);
     REFUSES("consumer", qrt_consumer_start, queue, &options, NULL);
     REFUSES("consumer", qrt_consumer_grant, NULL, 1);
     REFUSES("consumer", qrt_consumer_stop, NULL, NOBODY, NULL);
+    REFUSES("consumer", qrt_consumer_next, NULL, 1, NOBODY, &batch, NULL);
+    REFUSES("batch", qrt_consumer_next, NULL, 1, NOBODY, NULL, NULL);
+    REFUSES("consumer", qrt_consumer_drain, NULL, 0, NOBODY, &drained, NULL);
+    REFUSES("report", qrt_consumer_drain, NULL, 0, NOBODY, NULL, NULL);
+    REFUSES("consumer", qrt_consumer_status, NULL, &status);
+    REFUSES("status", qrt_consumer_status, NULL, NULL);
+    ANSWERS(0, qrt_drain_report_finished, NULL);
+    ANSWERS(0, qrt_drain_report_released, NULL);
+    ANSWERS(0, qrt_drain_report_abandoned, NULL);
+    DOES_NOTHING(qrt_drain_report_free, NULL);
     DOES_NOTHING(qrt_consumer_free, NULL);
     REFUSES("op", qrt_op_cancel, NULL);
     REFUSES("op", qrt_op_wait, NULL, 0);
@@ -315,6 +330,7 @@ static void results(void) {
     qrt_peeked_t *g = NULL;
     qrt_dead_letters_t *h = NULL;
     qrt_redrive_report_t *i = NULL;
+    qrt_drain_report_t *l = NULL;
     qrt_statistics_t *j = NULL;
     uint64_t k = 0;
     REFUSES("op", qrt_op_take_unit, NULL);
@@ -327,6 +343,7 @@ static void results(void) {
     REFUSES("op", qrt_op_take_peeked, NULL, &g);
     REFUSES("op", qrt_op_take_dead_letters, NULL, &h);
     REFUSES("op", qrt_op_take_redrive_report, NULL, &i);
+    REFUSES("op", qrt_op_take_drain_report, NULL, &l);
     REFUSES("op", qrt_op_take_statistics, NULL, &j);
     REFUSES("op", qrt_op_take_count, NULL, &k);
     REFUSES("result", qrt_op_take_client, op, NULL);
@@ -338,6 +355,7 @@ static void results(void) {
     REFUSES("result", qrt_op_take_peeked, op, NULL);
     REFUSES("result", qrt_op_take_dead_letters, op, NULL);
     REFUSES("result", qrt_op_take_redrive_report, op, NULL);
+    REFUSES("result", qrt_op_take_drain_report, op, NULL);
     REFUSES("result", qrt_op_take_statistics, op, NULL);
     REFUSES("result", qrt_op_take_count, op, NULL);
 }

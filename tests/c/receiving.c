@@ -46,6 +46,7 @@ static qrt_consumer_t *start(struct intake *intake, uint32_t max_messages, uint3
     qrt_consumer_t *consumer = NULL;
     options.max_messages = max_messages;
     options.credits = credits;
+    options.prefetch = 0; /* what is not handed over stays in the queue, to be counted */
     options.on_batch = on_batch;
     options.on_state = on_state;
     options.user_data = intake;

@@ -246,12 +246,32 @@ static void a_range_gives_back_what_it_did_not_give_out() {
 static void a_range_ends_when_it_is_stopped() {
     World w;
     qr::Consumer consumer = w.queue.consume().value();
-    std::thread stopper([&] { consumer.stop(); });
+    std::thread stopper([&] { consumer.stop().get(); });
     for (const qr::Delivery &delivery : consumer) CHECK(delivery.text().empty());
     stopper.join();
     qr::Consumer other = w.queue.consume().value();
     w.client.close().get();
-    CHECK(!other.next());
+    CHECK(!other.next().get());
+}
+
+static void a_range_keeps_locks_and_drains() {
+    World w(R"({"lock": "10s"})");
+    for (const char *body : {"a", "b", "c"}) w.queue.send(qr::Message(body)).get();
+    qr::Consumer consumer = w.queue.consume().value();
+    const qr::Batch batch = consumer.next_batch(2).get();
+    std::optional<qr::Delivery> a(batch[0]);
+    if (batch.size() < 2) CHECK(consumer.next().get().value().text() == "b");
+    for (int i = 0; i < 6; i++) {
+        w.runtime.advance(5s).value();
+        while (a->locked_until() != w.runtime.now() + 10s) std::this_thread::yield();
+    }
+    CHECK(a->cancelled() == QRT_CANCEL_NONE);
+    qr::Operation<void> told = a->wait_cancelled().start();
+    a->ack().get();
+    told.cancel();
+    const qr::DrainReport report = consumer.drain(0ms).get();
+    CHECK(report.finished() + report.released() + report.abandoned() >= 1);
+    CHECK(!consumer.next().get());
 }
 
 static void a_subscription_calls_until_it_is_stopped() {
@@ -329,6 +349,7 @@ int main() {
     RUN(a_cancelled_receive_takes_nothing);
     RUN(a_range_gives_back_what_it_did_not_give_out);
     RUN(a_range_ends_when_it_is_stopped);
+    RUN(a_range_keeps_locks_and_drains);
     RUN(a_subscription_calls_until_it_is_stopped);
     RUN(an_event_queue_gathers_ends);
     RUN(objects_move_and_go_in_any_order);

@@ -28,12 +28,7 @@ pub(super) async fn drain(shared: &Arc<Shared>, deadline: Duration) -> DrainRepo
     let deadline = shared.queue.clock().now() + deadline;
     let mut report = DrainReport::default();
 
-    let prefetched = shared.close();
-    let given_back = shared.release(&prefetched).await.unwrap_or(0);
-    report.released = given_back as u64;
-    report.abandoned = (prefetched.len() - given_back) as u64;
-    drop(prefetched);
-    shared.pumped.cancelled().await;
+    (report.released, report.abandoned) = stop(shared).await;
 
     let in_time = shared.queue.sleep_until(deadline);
     tokio::select! {
@@ -41,7 +36,7 @@ pub(super) async fn drain(shared: &Arc<Shared>, deadline: Duration) -> DrainRepo
         () = in_time => {
             let late = shared.take_from_hands();
             for held in &late {
-                held.entry().cancel(CancelCause::Drained);
+                held.cancel(CancelCause::Drained);
             }
             release(shared, late, &mut report).await;
         }
@@ -50,6 +45,17 @@ pub(super) async fn drain(shared: &Arc<Shared>, deadline: Duration) -> DrainRepo
     report.finished = state.settled;
     report.abandoned += state.left;
     report
+}
+
+/// Stops intake and gives back what was prefetched. Answers how many went back, and how many could
+/// not.
+pub(super) async fn stop(shared: &Shared) -> (u64, u64) {
+    let prefetched = shared.close();
+    let given_back = shared.release(&prefetched).await.unwrap_or(0);
+    let abandoned = prefetched.len() - given_back;
+    drop(prefetched);
+    shared.pumped.cancelled().await;
+    (given_back as u64, abandoned as u64)
 }
 
 /// Waits until nothing is in hand.

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::shared::Shared;
 use crate::clock::Tick;
+use crate::message::MessageId;
 use crate::provider::Received;
 use crate::queue::Queue;
 use crate::settlement::{Receipt, Verb};
@@ -69,6 +70,7 @@ pub(crate) struct Kept {
 /// One delivery.
 pub(super) struct Entry {
     pub(super) receipt: Receipt,
+    id: MessageId,
     session: Option<Arc<str>>,
     /// When its lock ends, as far as is known.
     until: AtomicU64,
@@ -86,6 +88,7 @@ impl Kept {
     pub(crate) fn start(queue: &Queue, keep: Keep, received: &[Box<Received>]) -> Arc<Self> {
         let entry = |received: &Box<Received>| Entry {
             receipt: received.receipt.clone(),
+            id: received.id.clone(),
             session: received.message.properties().session.clone(),
             until: AtomicU64::new(queue.tick(received.locked_until).0),
             stage: AtomicU8::new(WAITING),
@@ -105,7 +108,27 @@ impl Kept {
     }
 }
 
+impl Kept {
+    /// Tells whoever works on a delivery to stop; the first cause counts. Answers whether this was
+    /// it.
+    pub(super) fn cancel(&self, index: usize, cause: CancelCause) -> bool {
+        let entry = &self.entries[index];
+        let first = entry.cancel(cause);
+        if first
+            && let Some(consumer) = &self.consumer
+            && entry.is_in_hand()
+        {
+            consumer.options.on_cancel.tell(&entry.id, cause);
+        }
+        first
+    }
+}
+
 impl Entry {
+    fn is_in_hand(&self) -> bool {
+        matches!(self.stage.load(Acquire), IN_HAND | DRAINING)
+    }
+
     pub(super) fn until(&self) -> Tick {
         Tick(self.until.load(Acquire))
     }
@@ -120,7 +143,7 @@ impl Entry {
     }
 
     /// Tells whoever works on it to stop; the first cause counts. Answers whether this was it.
-    pub(super) fn cancel(&self, cause: CancelCause) -> bool {
+    fn cancel(&self, cause: CancelCause) -> bool {
         let first = self.cause.compare_exchange(0, cause as u8, SeqCst, SeqCst);
         if let Some(token) = self.cancelled.get() {
             token.cancel();
@@ -162,6 +185,10 @@ pub(crate) struct Held {
 impl Held {
     pub(super) fn entry(&self) -> &Entry {
         &self.kept.entries[self.index as usize]
+    }
+
+    pub(super) fn cancel(&self, cause: CancelCause) {
+        self.kept.cancel(self.index as usize, cause);
     }
 
     /// The delivery was settled by this verb.

@@ -242,8 +242,7 @@ fn next(kept: &Kept, now: Tick) -> Option<Tick> {
 
 /// The lock of a delivery has ended.
 fn lost(kept: &Kept, index: usize) {
-    let entry = &kept.entries[index];
-    if entry.is_kept() && entry.cancel(CancelCause::LockLost) {
+    if kept.entries[index].is_kept() && kept.cancel(index, CancelCause::LockLost) {
         kept.queue.metrics().lock_lost();
         tracing::warn!(queue = kept.queue.name(), "the lock of a delivery was lost");
     }
@@ -255,8 +254,8 @@ fn give_up(kept: &Arc<Kept>) {
     if let Some(consumer) = &kept.consumer {
         consumer.give_back_of(kept);
     }
-    for entry in kept.entries.iter().filter(|entry| entry.is_kept()) {
-        if entry.cancel(CancelCause::Stalled) {
+    for (index, entry) in kept.entries.iter().enumerate() {
+        if entry.is_kept() && kept.cancel(index, CancelCause::Stalled) {
             kept.queue.metrics().stalled();
             tracing::warn!(
                 queue = kept.queue.name(),

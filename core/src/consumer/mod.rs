@@ -17,6 +17,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use crate::clock::Timestamp;
 use crate::delivery::Delivery;
 use crate::error::Error;
@@ -66,7 +68,7 @@ pub struct ConsumerStatus {
     /// When a receive last succeeded, with or without messages.
     pub last_receive: Option<Timestamp>,
     /// What the last receive failed with, until one succeeds.
-    pub failure: Option<Arc<Error>>,
+    pub failure: Option<Error>,
     /// Messages received and not begun.
     pub prefetched: u64,
     /// Deliveries in hand.
@@ -97,16 +99,28 @@ impl Consumer {
 
     /// How it goes.
     pub fn status(&self) -> ConsumerStatus {
+        let failure = self.0.failure.borrow().clone();
         let state = self.0.state();
         ConsumerStatus {
-            ready: state.failure.is_none() && !self.0.stop.is_cancelled(),
+            ready: failure.is_none() && !self.0.stop.is_cancelled(),
             last_receive: state
                 .last_receive
                 .map(|tick| self.0.queue.clock().timestamp(tick)),
-            failure: state.failure.clone(),
+            failure,
             prefetched: state.buffered() as u64,
             in_hand: state.in_hand() as u64,
         }
+    }
+
+    /// What the last receive failed with, as it changes.
+    #[doc(hidden)]
+    pub fn failures(&self) -> watch::Receiver<Option<Error>> {
+        self.0.failure.subscribe()
+    }
+
+    /// Takes no more in and gives back what nobody has begun; what is in hand goes on.
+    pub async fn stop(&self) {
+        drain::stop(&self.0).await;
     }
 
     /// Stops the consumer: takes no more in, gives back what nobody has begun, waits for what is in

@@ -1,8 +1,12 @@
 //! What is asked of a consumer.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::hold::CancelCause;
 use crate::error::{Error, Result};
+use crate::message::MessageId;
 use crate::queue::{MAX_RECEIVE, ReceiveOptions};
 use crate::resilience::Retry;
 
@@ -15,7 +19,7 @@ pub(crate) const MAX_LOCK_RENEWAL: Duration = Duration::from_secs(10 * 60);
 /// # use queue_runtime_core::ConsumerOptions;
 /// let options = ConsumerOptions::new().concurrency(4).prefetch(0);
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct ConsumerOptions {
     pub(super) concurrency: u32,
     prefetch: Option<u32>,
@@ -25,6 +29,27 @@ pub struct ConsumerOptions {
     lock: Option<Duration>,
     pub(super) max_lock_renewal: Duration,
     pub(super) reconnect: Retry,
+    pub(super) on_cancel: OnCancel,
+}
+
+/// Who is told when work on a message is to stop.
+#[derive(Clone, Default)]
+pub(super) struct OnCancel(Option<Arc<CancelFn>>);
+
+type CancelFn = dyn Fn(&MessageId, CancelCause) + Send + Sync;
+
+impl OnCancel {
+    pub(super) fn tell(&self, id: &MessageId, cause: CancelCause) {
+        if let Some(tell) = &self.0 {
+            tell(id, cause);
+        }
+    }
+}
+
+impl fmt::Debug for OnCancel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Some(_)" } else { "None" })
+    }
 }
 
 impl Default for ConsumerOptions {
@@ -45,6 +70,7 @@ impl ConsumerOptions {
             lock: None,
             max_lock_renewal: MAX_LOCK_RENEWAL,
             reconnect: Retry::default(),
+            on_cancel: OnCancel::default(),
         }
     }
 
@@ -96,6 +122,18 @@ impl ConsumerOptions {
     /// How long to stay away after the n-th failed receive in a row.
     pub fn reconnect(mut self, retry: Retry) -> Self {
         self.reconnect = retry;
+        self
+    }
+
+    /// Is told when work on a message in hand is to stop, beside [`Delivery::cancelled`]: an alarm.
+    /// Runs on the runtime's threads and must not block.
+    ///
+    /// [`Delivery::cancelled`]: crate::Delivery::cancelled
+    pub fn on_cancel(
+        mut self,
+        tell: impl Fn(&MessageId, CancelCause) + Send + Sync + 'static,
+    ) -> Self {
+        self.on_cancel = OnCancel(Some(Arc::new(tell)));
         self
     }
 

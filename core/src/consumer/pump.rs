@@ -19,6 +19,9 @@ pub(super) async fn pump(shared: Arc<Shared>) {
         match received {
             Ok(deliveries) => {
                 failures = 0;
+                shared
+                    .failure
+                    .send_if_modified(|failure| failure.take().is_some());
                 let late = shared.put(deliveries, now);
                 let _ = shared.release(&late).await;
             }
@@ -29,7 +32,7 @@ pub(super) async fn pump(shared: Arc<Shared>) {
                 let away = away.max(error.retry_after().unwrap_or_default());
                 let name = shared.queue.name();
                 tracing::warn!(queue = name, %error, ?away, "a receive failed and is tried again");
-                shared.state().failure = Some(Arc::new(error));
+                shared.failure.send_replace(Some(error));
                 let pause = shared.queue.sleep_until(now + away);
                 if stop.run_until_cancelled(pause).await.is_none() {
                     break;

@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use slab::Slab;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::buffer::Buffer;
@@ -36,6 +36,8 @@ pub(crate) struct Shared {
     /// The last delivery in hand has ended.
     pub(super) idle: Notify,
     pub(super) stop: CancellationToken,
+    /// What the last receive failed with, until one succeeds.
+    pub(super) failure: watch::Sender<Option<Error>>,
     /// Cancelled once the pump has ended.
     pub(super) pumped: CancellationToken,
 }
@@ -51,9 +53,8 @@ pub(super) struct State {
     /// Deliveries that ended since the consumer stopped: settled, or left to their locks.
     pub(super) settled: u64,
     pub(super) left: u64,
-    /// When a receive last succeeded, and what the last one failed with.
+    /// When a receive last succeeded.
     pub(super) last_receive: Option<Tick>,
-    pub(super) failure: Option<Arc<Error>>,
 }
 
 impl State {
@@ -77,6 +78,7 @@ impl Shared {
             room: Notify::new(),
             idle: Notify::new(),
             stop,
+            failure: watch::Sender::new(None),
             pumped: CancellationToken::new(),
         }
     }
@@ -100,7 +102,6 @@ impl Shared {
     pub(super) fn put(&self, deliveries: Vec<Delivery>, now: Tick) -> Vec<Delivery> {
         let mut state = self.state();
         state.last_receive = Some(now);
-        state.failure = None;
         if state.stopped {
             return deliveries;
         }
@@ -124,13 +125,19 @@ impl Shared {
                 Some(delivery) => delivery,
                 None => self.ask(1).await?,
             };
-            if self.begins
-                && let Err(error) = self.queue.begin_one(delivery.receipt()).await
-            {
-                gone(&error);
-                continue;
+            if !self.begins {
+                return Some(delivery);
             }
-            return Some(delivery);
+            match self.queue.begin_one(delivery.receipt()).try_now() {
+                Ok(Ok(())) => return Some(delivery),
+                Ok(Err(error)) => gone(&error),
+                Err(pending) => {
+                    let begun = pending.map(|()| Ok(vec![Ok(())]));
+                    if let Some(delivery) = self.begin(vec![delivery], begun).await.pop() {
+                        return Some(delivery);
+                    }
+                }
+            }
         }
     }
 
@@ -149,13 +156,27 @@ impl Shared {
             }
             if self.begins {
                 let receipts = batch.iter().map(|d| d.receipt().clone()).collect();
-                let begun = self.queue.begin(receipts).await;
-                batch = begun_of(batch, begun);
+                let begun = self.queue.start_begin(receipts);
+                batch = self.begin(batch, begun).await;
             }
             if !batch.is_empty() {
                 return Some(batch);
             }
         }
+    }
+
+    /// Charges the attempts of what was taken, as work starts. What was lost meanwhile is dropped
+    /// here; when nobody waits any more, all goes back.
+    async fn begin(&self, batch: Vec<Delivery>, begun: Reply<Vec<Result<()>>>) -> Vec<Delivery> {
+        let mut taken = Taken(self, batch);
+        let results = begun.await.unwrap_or_else(|error| {
+            gone(&error);
+            Vec::new()
+        });
+        let begun = std::mem::take(&mut taken.1).into_iter().zip(results);
+        begun
+            .filter_map(|(delivery, result)| result.inspect_err(gone).ok().map(|()| delivery))
+            .collect()
     }
 
     /// Waits for a delivery; up to `max` are wanted.
@@ -289,21 +310,17 @@ impl Shared {
     }
 }
 
-/// The deliveries whose attempts could be charged as work starts. What was lost meanwhile is
-/// dropped here.
-fn begun_of(batch: Vec<Delivery>, begun: Result<Vec<Result<()>>>) -> Vec<Delivery> {
-    let results = begun.unwrap_or_else(|error| {
-        gone(&error);
-        Vec::new()
-    });
-    let begun = batch.into_iter().zip(results);
-    begun
-        .filter_map(|(delivery, result)| result.inspect_err(gone).ok().map(|()| delivery))
-        .collect()
-}
-
 fn gone(error: &Error) {
     tracing::debug!(%error, "a prefetched message was not there any more");
+}
+
+/// Deliveries that were taken and are not begun yet. Go back when dropped.
+struct Taken<'a>(&'a Shared, Vec<Delivery>);
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.0.give_back(std::mem::take(&mut self.1));
+    }
 }
 
 /// Somebody waits in `next` for this many.

@@ -153,12 +153,7 @@ impl Queue {
     /// Charges the attempts of deliveries that were received unstarted, as work on them starts.
     pub async fn begin(&self, receipts: Vec<Receipt>) -> Result<Vec<Result<()>>> {
         self.require("begin", Capability::Begin)?;
-        let reply = self.0.provider.begin(receipts);
-        let results = self.finish("begin", reply, |queue, mut results| {
-            queue.place_all("begin", &mut results);
-            results
-        });
-        results.await
+        self.start_begin(receipts).await
     }
 
     /// Keeps the locks of these deliveries for this long from now. Answers the new ends.
@@ -504,6 +499,14 @@ impl Queue {
 
     pub(crate) async fn extend_one(&self, receipt: Receipt, lock: Duration) -> Result<Moment> {
         only(self.start_extend(vec![receipt], lock)).await
+    }
+
+    pub(crate) fn start_begin(&self, receipts: Vec<Receipt>) -> Reply<Vec<Result<()>>> {
+        let reply = self.0.provider.begin(receipts);
+        self.finish("begin", reply, |queue, mut results| {
+            queue.place_all("begin", &mut results);
+            results
+        })
     }
 
     /// Charges the attempt of a delivery as work on it starts.

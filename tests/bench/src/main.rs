@@ -2,6 +2,7 @@
 
 mod allocations;
 mod c;
+mod consumer;
 mod measure;
 mod memory;
 mod report;
@@ -43,6 +44,8 @@ enum Area {
     Memory,
     /// The C ABI.
     C,
+    /// Consumers.
+    Consumer,
 }
 
 fn main() -> Result<()> {
@@ -58,6 +61,7 @@ fn main() -> Result<()> {
         let (name, rows) = match area {
             Area::Memory => ("memory", memory::rows()?),
             Area::C => ("c", c::rows()?),
+            Area::Consumer => ("consumer", consumer::rows()?),
         };
         println!("{}", report::table(name, &rows));
         report::store(name, &rows)?;

@@ -30,6 +30,8 @@ pub enum Unit {
     Nanos,
     #[serde(rename = "bytes")]
     Bytes,
+    #[serde(rename = "%")]
+    Percent,
 }
 
 /// One line of the table.

@@ -1,0 +1,253 @@
+/* Consumers that are asked for messages, kept locks, and drains. On a virtual clock. */
+
+#include <stdatomic.h>
+
+#include "completion.h"
+
+enum { LOCK_MS = 10000 };
+
+/* A queue of three messages on a runtime of its own. */
+struct world {
+    qrt_runtime_t *runtime;
+    qrt_queue_t *queue;
+};
+
+static struct world new_world(void) {
+    struct world world;
+    qrt_client_t *client;
+    world.runtime = new_runtime(1);
+    client = new_client(world.runtime, "memory:");
+    world.queue = new_queue(client, "{\"lock\": \"10s\", \"retry\": \"none\"}");
+    qrt_client_free(client);
+    CHECK(send_text(world.queue, "a") == QRT_OK);
+    CHECK(send_text(world.queue, "b") == QRT_OK);
+    CHECK(send_text(world.queue, "c") == QRT_OK);
+    return world;
+}
+
+static void free_world(struct world world) {
+    qrt_queue_free(world.queue);
+    CHECK(qrt_runtime_shutdown(world.runtime, PATIENCE_MS, NULL) == QRT_OK);
+    qrt_runtime_free(world.runtime);
+}
+
+static qrt_consumer_t *start(struct world world, uint32_t credits, uint32_t prefetch) {
+    qrt_consumer_options_t options = QRT_CONSUMER_OPTIONS_INIT;
+    qrt_consumer_t *consumer = NULL;
+    options.credits = credits;
+    options.prefetch = prefetch;
+    CHECK(qrt_consumer_start(world.queue, &options, &consumer, NULL) == QRT_OK);
+    return consumer;
+}
+
+/* Up to `max` messages, waited for. */
+static qrt_batch_t *next(qrt_consumer_t *consumer, uint32_t max) {
+    qrt_batch_t *batch = NULL;
+    qrt_op_t *op = NULL;
+    if (qrt_consumer_next(consumer, max, NOBODY, &batch, &op, NULL) == QRT_PENDING) {
+        CHECK(qrt_op_wait(op, PATIENCE_MS, NULL) == QRT_OK);
+        CHECK(qrt_op_take_batch(op, &batch, NULL) == QRT_OK);
+    }
+    qrt_op_free(op);
+    return batch;
+}
+
+static void ack(const qrt_batch_t *batch, size_t index) {
+    CHECK(qrt_delivery_ack(qrt_batch_get(batch, index), 0, NOBODY, NULL, NULL) == QRT_OK);
+}
+
+static qrt_drain_report_t *drain(qrt_consumer_t *consumer, int64_t deadline_ms) {
+    qrt_drain_report_t *report = NULL;
+    qrt_op_t *op = NULL;
+    if (qrt_consumer_drain(consumer, deadline_ms, NOBODY, &report, &op, NULL) == QRT_PENDING) {
+        CHECK(qrt_op_wait(op, PATIENCE_MS, NULL) == QRT_OK);
+        CHECK(qrt_op_take_drain_report(op, &report, NULL) == QRT_OK);
+    }
+    qrt_op_free(op);
+    return report;
+}
+
+static void credits_come_back_with_their_deliveries(void) {
+    struct world world = new_world();
+    qrt_consumer_t *consumer = start(world, 1, 0);
+    qrt_batch_t *a = next(consumer, 10), *b = NULL;
+    qrt_op_t *op = NULL;
+    CHECK(qrt_batch_count(a) == 1 && is(body_of(a, 0), "a"));
+    CHECK(qrt_consumer_next(consumer, 10, NOBODY, &b, &op, NULL) == QRT_PENDING);
+    CHECK(qrt_op_wait(op, 10, NULL) == QRT_ERR_TIMEOUT);
+    ack(a, 0);
+    CHECK(qrt_op_wait(op, PATIENCE_MS, NULL) == QRT_OK);
+    CHECK(qrt_op_take_batch(op, &b, NULL) == QRT_OK && is(body_of(b, 0), "b"));
+    qrt_op_free(op);
+    qrt_batch_free(a);
+    qrt_batch_free(b); /* not settled: its lock ends some day, its hand is free */
+    a = next(consumer, 10);
+    CHECK(is(body_of(a, 0), "c"));
+    CHECK(qrt_consumer_grant(consumer, 1, NULL) == QRT_ERR_INVALID_ARGUMENT);
+    qrt_batch_free(a);
+    qrt_consumer_free(consumer);
+    free_world(world);
+}
+
+static void what_is_asked_for_and_not_taken_goes_back(void) {
+    struct world world = new_world();
+    qrt_consumer_t *consumer = start(world, 3, 0);
+    for (int i = 0; i < 20 * soak(); i++) {
+        qrt_batch_t *batch = NULL;
+        qrt_op_t *op = NULL;
+        if (qrt_consumer_next(consumer, 2, NOBODY, &batch, &op, NULL) == QRT_PENDING) {
+            if (i % 2) CHECK(qrt_op_wait(op, PATIENCE_MS, NULL) == QRT_OK);
+            CHECK(qrt_op_cancel(op, NULL) == QRT_OK);
+        }
+        qrt_op_free(op);
+        for (size_t k = 0; k < qrt_batch_count(batch); k++)
+            CHECK(qrt_delivery_release(qrt_batch_get(batch, k), 0, 0, NOBODY, NULL, NULL) ==
+                  QRT_OK);
+        qrt_batch_free(batch);
+    }
+    for (int left = 3; left > 0;) {
+        qrt_batch_t *batch = next(consumer, 3);
+        for (size_t k = 0; k < qrt_batch_count(batch); k++, left--) {
+            CHECK(qrt_delivery_attempt(qrt_batch_get(batch, k)) == 1);
+            ack(batch, k);
+        }
+        qrt_batch_free(batch);
+    }
+    qrt_consumer_free(consumer);
+    free_world(world);
+}
+
+static void locks_are_kept_and_their_loss_is_told(void) {
+    struct world world = new_world();
+    qrt_consumer_t *consumer = start(world, 3, 0);
+    qrt_batch_t *batch = next(consumer, 1);
+    const qrt_delivery_t *a = qrt_batch_get(batch, 0);
+    qrt_op_t *told = NULL;
+    for (int i = 0; i < 6; i++) {
+        int64_t until;
+        CHECK(qrt_runtime_advance(world.runtime, LOCK_MS / 2, NULL) == QRT_OK);
+        until = qrt_runtime_now(world.runtime) + LOCK_MS;
+        while (qrt_delivery_locked_until(a) != until) {
+        }
+    }
+    CHECK(qrt_delivery_cancelled(a) == QRT_CANCEL_NONE);
+    CHECK(qrt_delivery_wait_cancelled(a, NOBODY, &told, NULL) == QRT_PENDING);
+    CHECK(qrt_runtime_advance(world.runtime, 3 * LOCK_MS, NULL) == QRT_OK);
+    CHECK(qrt_op_wait(told, PATIENCE_MS, NULL) == QRT_OK);
+    CHECK(qrt_delivery_cancelled(a) == QRT_CANCEL_LOCK_LOST);
+    qrt_op_free(told);
+    qrt_batch_free(batch);
+    qrt_consumer_free(consumer);
+    free_world(world);
+}
+
+struct alarms {
+    struct latch lost, stalled;
+};
+
+static void on_lock_lost(void *user_data, qrt_bytes_t id) {
+    CHECK(id.len == 36);
+    latch_raise(&((struct alarms *)user_data)->lost);
+}
+
+static void on_stall(void *user_data, qrt_bytes_t id) {
+    CHECK(id.len == 36);
+    latch_raise(&((struct alarms *)user_data)->stalled);
+}
+
+static void a_stall_and_a_loss_raise_an_alarm(void) {
+    struct world world = new_world();
+    struct alarms alarms = {LATCH, LATCH};
+    qrt_consumer_options_t options = QRT_CONSUMER_OPTIONS_INIT;
+    qrt_consumer_t *consumer = NULL;
+    qrt_batch_t *batch;
+    options.prefetch = 0;
+    options.max_lock_renewal_ms = LOCK_MS / 2;
+    options.on_lock_lost = on_lock_lost;
+    options.on_stall = on_stall;
+    options.user_data = &alarms;
+    CHECK(qrt_consumer_start(world.queue, &options, &consumer, NULL) == QRT_OK);
+    batch = next(consumer, 1);
+    CHECK(qrt_runtime_advance(world.runtime, LOCK_MS / 2, NULL) == QRT_OK);
+    latch_await(&alarms.stalled, 1);
+    CHECK(qrt_delivery_cancelled(qrt_batch_get(batch, 0)) == QRT_CANCEL_STALLED);
+    qrt_batch_free(batch);
+    qrt_consumer_free(consumer);
+
+    options.max_lock_renewal_ms = 100 * LOCK_MS;
+    CHECK(qrt_consumer_start(world.queue, &options, &consumer, NULL) == QRT_OK);
+    batch = next(consumer, 1);
+    CHECK(qrt_runtime_advance(world.runtime, 3 * LOCK_MS, NULL) == QRT_OK);
+    latch_await(&alarms.lost, 1);
+    CHECK(latch_count(&alarms.stalled) == 1);
+    qrt_batch_free(batch);
+    {
+        qrt_op_t *op = NULL;
+        if (qrt_consumer_stop(consumer, NOBODY, &op, NULL) == QRT_PENDING)
+            CHECK(qrt_op_wait(op, PATIENCE_MS, NULL) == QRT_OK);
+        qrt_op_free(op);
+    }
+    qrt_consumer_free(consumer);
+    free_world(world);
+}
+
+static void a_receive_keeps_locks_when_asked_to(void) {
+    struct world world = new_world();
+    qrt_receive_options_t options = QRT_RECEIVE_OPTIONS_INIT;
+    qrt_batch_t *batch = NULL;
+    options.flags = QRT_KEEP_LOCK;
+    CHECK(qrt_queue_receive(world.queue, &options, NOBODY, &batch, NULL, NULL) == QRT_OK);
+    for (int i = 0; i < 4; i++) {
+        int64_t until;
+        CHECK(qrt_runtime_advance(world.runtime, LOCK_MS / 2, NULL) == QRT_OK);
+        until = qrt_runtime_now(world.runtime) + LOCK_MS;
+        while (qrt_delivery_locked_until(qrt_batch_get(batch, 0)) != until) {
+        }
+    }
+    ack(batch, 0);
+    qrt_batch_free(batch);
+    free_world(world);
+}
+
+static void a_drain_adds_up(void) {
+    struct world world = new_world();
+    qrt_consumer_t *consumer = start(world, 1, 2);
+    qrt_batch_t *a = next(consumer, 1), *none;
+    qrt_drain_report_t *report;
+    qrt_buffer_t *status = NULL;
+    qrt_bytes_t json;
+    for (int ahead = 0; !ahead;) {
+        static const char wanted[] = "\"prefetched\":2";
+        CHECK(qrt_consumer_status(consumer, &status, NULL) == QRT_OK);
+        json = qrt_buffer_bytes(status);
+        ahead = memmem(json.data, json.len, wanted, sizeof wanted - 1) != NULL;
+        qrt_buffer_free(status);
+    }
+    report = drain(consumer, 0);
+    CHECK(qrt_drain_report_finished(report) == 0 && qrt_drain_report_abandoned(report) == 0);
+    CHECK(qrt_drain_report_released(report) == 3);
+    qrt_drain_report_free(report);
+    CHECK(qrt_delivery_cancelled(qrt_batch_get(a, 0)) == QRT_CANCEL_DRAINED);
+    CHECK(qrt_delivery_ack(qrt_batch_get(a, 0), 0, NOBODY, NULL, NULL) == QRT_ERR_INVALID_RECEIPT);
+    none = next(consumer, 1);
+    CHECK(qrt_batch_count(none) == 0);
+    qrt_batch_free(none);
+    qrt_batch_free(a);
+    qrt_consumer_free(consumer);
+
+    a = look(world.queue, 3);
+    CHECK(qrt_batch_count(a) == 3);
+    for (size_t i = 0; i < 3; i++) CHECK(qrt_delivery_attempt(qrt_batch_get(a, i)) == 1);
+    qrt_batch_free(a);
+    free_world(world);
+}
+
+int main(void) {
+    RUN(credits_come_back_with_their_deliveries);
+    RUN(what_is_asked_for_and_not_taken_goes_back);
+    RUN(locks_are_kept_and_their_loss_is_told);
+    RUN(a_stall_and_a_loss_raise_an_alarm);
+    RUN(a_receive_keeps_locks_when_asked_to);
+    RUN(a_drain_adds_up);
+    return 0;
+}
