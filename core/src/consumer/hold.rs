@@ -86,7 +86,7 @@ pub(super) struct Entry {
 impl Kept {
     /// Keeps the locks of what was received, from now on.
     pub(crate) fn start(queue: &Queue, keep: Keep, received: &[Box<Received>]) -> Arc<Self> {
-        let entry = |received: &Box<Received>| Entry {
+        let entry = |received: &Received| Entry {
             receipt: received.receipt.clone(),
             id: received.id.clone(),
             session: received.message.properties().session.clone(),
@@ -101,7 +101,7 @@ impl Kept {
             lock: keep.lock,
             give_up: queue.clock().now() + keep.longest,
             consumer: keep.consumer,
-            entries: received.iter().map(entry).collect(),
+            entries: received.iter().map(|received| entry(received)).collect(),
         });
         queue.keeper().keep(&kept);
         kept
