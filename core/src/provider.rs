@@ -113,6 +113,12 @@ pub trait ProviderQueue: Send + Sync + 'static {
         only(self.send(vec![message]))
     }
 
+    /// Whether a receive that does not wait, and `begin`, answer at once: from memory, without a
+    /// network or a disk.
+    fn is_local(&self) -> bool {
+        false
+    }
+
     /// Hands over messages: as soon as one is there, with what else is ready.
     fn receive(&self, request: ReceiveRequest) -> Reply<Vec<Box<Received>>>;
 

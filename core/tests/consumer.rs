@@ -93,6 +93,7 @@ fn hands_are_bounded_and_so_is_what_is_fetched_ahead() {
     send(&queue, &["a", "b", "c", "d", "e", "f", "g"]);
     let options = ConsumerOptions::new().concurrency(2).prefetch(3);
     let consumer = queue.consume(options).unwrap();
+    eventually("three are fetched", || consumer.status().prefetched == 3);
     let a = next(&consumer);
     let b = next(&consumer);
     nothing(&consumer);
@@ -166,8 +167,8 @@ fn a_failed_message_is_not_overtaken_by_those_fetched_behind_it() {
         });
         send_to(&queue, "a", &["a1", "a2", "a3"]);
         let consumer = queue.consume(ConsumerOptions::new()).unwrap();
+        eventually("all are fetched", || consumer.status().prefetched == 3);
         let a1 = next(&consumer);
-        eventually("the rest is fetched", || consumer.status().prefetched == 2);
         match end {
             "nack" => now(a1.nack(None)).unwrap(),
             "release" => now(a1.release(Some(ms(1000)))).unwrap(),
@@ -195,10 +196,15 @@ fn locks_are_kept_in_hand_and_in_the_buffer() {
         ..QueueOptions::default()
     });
     send(&queue, &["a", "b"]);
-    let options = ConsumerOptions::new().concurrency(1).max_lock_renewal(HOUR);
+    let options = ConsumerOptions::new()
+        .concurrency(1)
+        .prefetch(2)
+        .max_lock_renewal(HOUR);
     let consumer = queue.consume(options).unwrap();
+    eventually("both are fetched ahead", || {
+        consumer.status().prefetched == 2
+    });
     let a = next(&consumer);
-    eventually("b is fetched ahead", || consumer.status().prefetched == 1);
     pass_time(&kit, &[&a], 12);
     assert!(look(&queue, 2).is_empty());
     now(a.ack()).unwrap();
@@ -261,10 +267,13 @@ fn a_stalled_handler_is_told_and_its_lock_let_go() {
     send(&queue, &["a", "b"]);
     let options = ConsumerOptions::new()
         .concurrency(1)
+        .prefetch(2)
         .max_lock_renewal(2 * LOCK);
     let consumer = queue.consume(options).unwrap();
+    eventually("both are fetched ahead", || {
+        consumer.status().prefetched == 2
+    });
     let a = next(&consumer);
-    eventually("b is fetched ahead", || consumer.status().prefetched == 1);
     pass_time(&kit, &[&a], 3);
     kit.advance(LOCK / 2);
     assert_eq!(wait(a.cancelled()), CancelCause::Stalled);
@@ -284,8 +293,8 @@ fn a_consumer_that_is_dropped_gives_back_what_nobody_began() {
     let queue = kit.queue(QueueOptions::default());
     send(&queue, &["a", "b", "c"]);
     let consumer = queue.consume(ConsumerOptions::new()).unwrap();
+    eventually("all are fetched", || consumer.status().prefetched == 3);
     let a = next(&consumer);
-    eventually("the rest is fetched", || consumer.status().prefetched == 2);
     drop(consumer);
     eventually("the rest is back", || ready(&queue) == 2);
     now(a.ack()).unwrap();
@@ -306,8 +315,13 @@ fn a_drain_adds_up() {
             .consume(ConsumerOptions::new().concurrency(3))
             .unwrap(),
     );
+    eventually("three are fetched", || consumer.status().prefetched == 3);
     let hands: Vec<Delivery> = (0..3).map(|_| next(&consumer)).collect();
     let [finished, late, left] = hands.try_into().unwrap();
+    let ahead = std::thread::spawn({
+        let consumer = consumer.clone();
+        move || wait(consumer.next()).is_none()
+    });
     eventually("the rest is fetched", || consumer.status().prefetched == 2);
 
     let draining = consumer.clone();
@@ -327,6 +341,7 @@ fn a_drain_adds_up() {
     } = report;
     assert_eq!((finished, released, abandoned), (1, 3, 1));
 
+    assert!(ahead.join().unwrap());
     assert!(now(late.ack()).is_err(), "it is not ours any more");
     assert!(wait(consumer.next()).is_none());
     let back = look(&queue, 5);
@@ -528,7 +543,7 @@ fn many_handlers_lose_nothing() {
                 let (seen, done) = (seen.clone(), done.clone());
                 async move {
                     let number: u32 = body(&order).parse()?;
-                    if number % 7 == 0 && order.attempt() == 1 {
+                    if number.is_multiple_of(7) && order.attempt() == 1 {
                         return Err(Failure::retry("the first time"));
                     }
                     tokio::task::yield_now().await;

@@ -28,7 +28,8 @@ enum Next {
 #[derive(Default)]
 struct Lane {
     waiting: VecDeque<Delivery>,
-    in_hand: bool,
+    /// One; more only while the end of an earlier one is still on its way here.
+    in_hand: u32,
 }
 
 fn bytes(delivery: &Delivery) -> u64 {
@@ -61,7 +62,7 @@ impl Buffer {
         };
         let lane = self.lanes.entry(session.clone()).or_default();
         lane.waiting.push_back(delivery);
-        if lane.waiting.len() == 1 && !lane.in_hand {
+        if lane.waiting.len() == 1 && lane.in_hand == 0 {
             self.ready.push_back(Next::Lane(session));
         }
     }
@@ -72,7 +73,7 @@ impl Buffer {
             Next::Message(delivery) => delivery,
             Next::Lane(session) => {
                 let lane = self.lanes.get_mut(&session)?;
-                lane.in_hand = true;
+                lane.in_hand += 1;
                 lane.waiting.pop_front()?
             }
         };
@@ -81,19 +82,30 @@ impl Buffer {
         Some(delivery)
     }
 
+    /// A message that did not wait here was handed out.
+    pub(super) fn handed_out(&mut self, delivery: &Delivery) {
+        if let Some(session) = &delivery.properties().session {
+            self.lanes.entry(session.clone()).or_default().in_hand += 1;
+        }
+    }
+
     /// The message of this session that was in hand has ended: the next may go out, or, if they
     /// must not overtake it, those that wait are given up.
     pub(super) fn ended(&mut self, session: &Arc<str>, go_on: bool) -> VecDeque<Delivery> {
         let Some(lane) = self.lanes.get_mut(session) else {
             return VecDeque::new();
         };
-        lane.in_hand = false;
-        if go_on && !lane.waiting.is_empty() {
-            self.ready.push_back(Next::Lane(session.clone()));
-            return VecDeque::new();
+        lane.in_hand = lane.in_hand.saturating_sub(1);
+        let none_in_hand = lane.in_hand == 0;
+        let mut given_up = VecDeque::new();
+        if !go_on {
+            given_up = std::mem::take(&mut lane.waiting);
         }
-        let given_up = self.lanes.remove(session).map(|lane| lane.waiting);
-        let given_up = given_up.unwrap_or_default();
+        if none_in_hand && !lane.waiting.is_empty() {
+            self.ready.push_back(Next::Lane(session.clone()));
+        } else if none_in_hand {
+            self.lanes.remove(session);
+        }
         self.count -= given_up.len();
         self.bytes -= given_up.iter().map(bytes).sum::<u64>();
         given_up
@@ -115,10 +127,10 @@ impl Buffer {
             }
         }
         let lanes = &mut self.lanes;
-        lanes.retain(|_, lane| lane.in_hand || !lane.waiting.is_empty());
+        lanes.retain(|_, lane| lane.in_hand > 0 || !lane.waiting.is_empty());
         self.ready.retain(|next| match next {
             Next::Message(_) => true,
-            Next::Lane(session) => lanes.contains_key(session),
+            Next::Lane(session) => lanes.get(session).is_some_and(|l| !l.waiting.is_empty()),
         });
         self.count -= stale.len();
         self.bytes -= stale.iter().map(bytes).sum::<u64>();
@@ -137,7 +149,7 @@ impl Buffer {
         for lane in self.lanes.values_mut() {
             all.extend(lane.waiting.drain(..));
         }
-        self.lanes.retain(|_, lane| lane.in_hand);
+        self.lanes.retain(|_, lane| lane.in_hand > 0);
         all
     }
 }

@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::*};
 use std::time::Duration;
 
+use smallvec::SmallVec;
 use tokio_util::sync::CancellationToken;
 
 use super::shared::Shared;
@@ -64,7 +65,7 @@ pub(crate) struct Kept {
     pub(super) give_up: Tick,
     /// Who is told of their ends; nobody for those of a bare receive.
     pub(super) consumer: Option<Arc<Shared>>,
-    pub(super) entries: Box<[Entry]>,
+    pub(super) entries: SmallVec<[Entry; 1]>,
 }
 
 /// One delivery.
@@ -99,7 +100,7 @@ impl Kept {
         let kept = Arc::new(Self {
             queue: queue.clone(),
             lock: keep.lock,
-            give_up: queue.clock().now() + keep.longest,
+            give_up: queue.clock().recent() + keep.longest,
             consumer: keep.consumer,
             entries: received.iter().map(|received| entry(received)).collect(),
         });

@@ -75,7 +75,7 @@ impl Keeper {
 
     /// Keeps the locks of these deliveries from now on.
     pub(super) fn keep(self: &Arc<Self>, kept: &Arc<Kept>) {
-        let now = self.tasks.clock().now();
+        let now = self.tasks.clock().recent();
         if let Some(at) = next(kept, now) {
             self.put(at, kept);
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::hold::CancelCause;
 use crate::error::{Error, Result};
 use crate::message::MessageId;
+use crate::provider::ReceiveRequest;
 use crate::queue::{MAX_RECEIVE, ReceiveOptions};
 use crate::resilience::Retry;
 
@@ -25,8 +26,8 @@ pub struct ConsumerOptions {
     prefetch: Option<u32>,
     pub(super) prefetch_bytes: u64,
     max_messages: Option<u32>,
-    wait: Duration,
-    lock: Option<Duration>,
+    pub(super) wait: Duration,
+    pub(super) lock: Option<Duration>,
     pub(super) max_lock_renewal: Duration,
     pub(super) reconnect: Retry,
     pub(super) on_cancel: OnCancel,
@@ -142,20 +143,15 @@ impl ConsumerOptions {
     }
 
     /// One receive of at most `want` messages.
-    pub(super) fn receive(&self, want: u32) -> ReceiveOptions {
+    pub(super) fn receive(&self, want: usize, wait: Duration, begin: bool) -> ReceiveRequest {
         let most = self.max_messages.unwrap_or(MAX_RECEIVE);
-        let options = ReceiveOptions::new()
-            .max_messages(want.min(most))
-            .wait(self.wait);
-        match self.lock {
-            Some(lock) => options.lock(lock),
-            None => options,
+        ReceiveRequest {
+            max_messages: most.min(want as u32),
+            wait,
+            lock: self.lock,
+            begin,
+            session: None,
         }
-    }
-
-    /// The lock of each renewal.
-    pub(super) fn lock_or(&self, default: Duration) -> Duration {
-        self.lock.unwrap_or(default)
     }
 
     pub(super) fn check(&self) -> Result<()> {
@@ -177,6 +173,10 @@ impl ConsumerOptions {
             ));
         }
         self.reconnect.check()?;
-        self.receive(1).request(None).map(drop)
+        let mut receive = ReceiveOptions::new().wait(self.wait);
+        if let Some(lock) = self.lock {
+            receive = receive.lock(lock);
+        }
+        receive.request(None).map(drop)
     }
 }

@@ -108,6 +108,8 @@ where
 {
     let work = guarded(|| handler(delivery.clone()));
     let verb = tokio::select! {
+        // Most handlers end at once, and then nobody asks whether they are to stop.
+        biased;
         done = work => match done {
             Ok(()) => Verb::Ack,
             Err(Failure(verb)) => verb,

@@ -4,7 +4,6 @@
 use std::pin::pin;
 use std::sync::Arc;
 
-use super::hold::Keep;
 use super::shared::Shared;
 use crate::delivery::Delivery;
 use crate::error::{ErrorKind, Result};
@@ -53,16 +52,7 @@ async fn receive(shared: &Arc<Shared>) -> Result<Vec<Delivery>> {
             shared.room.notified().await;
             continue;
         }
-        let options = shared.options.receive(want as u32);
-        let mut request = options.request(None)?;
-        request.begin = !shared.begins;
-        let lock = shared.options.lock_or(shared.queue.definition().lock);
-        let keep = Keep {
-            lock,
-            longest: shared.options.max_lock_renewal,
-            consumer: Some(shared.clone()),
-        };
-        let reply = shared.queue.start_request(request, Some(keep));
+        let reply = shared.receive(want, shared.options.wait);
         let pending = match reply.try_now() {
             Ok(received) => return received,
             Err(pending) => pending,

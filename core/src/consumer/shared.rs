@@ -5,14 +5,16 @@
 
 use std::collections::VecDeque;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use slab::Slab;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::buffer::Buffer;
-use super::hold::{Held, Kept};
+use super::hold::{Held, Keep, Kept};
 use super::options::ConsumerOptions;
 use crate::capability::Capability;
 use crate::clock::Tick;
@@ -28,6 +30,10 @@ pub(crate) struct Shared {
     pub(super) options: ConsumerOptions,
     /// Whether attempts are charged when work starts; otherwise the provider counts receives.
     pub(super) begins: bool,
+    /// Whether a look for messages costs no more than a call.
+    local: bool,
+    /// Whether somebody looks.
+    looking: AtomicBool,
     state: Mutex<State>,
     /// Something can be taken, or the consumer has stopped.
     work: Notify,
@@ -47,6 +53,8 @@ pub(super) struct State {
     buffer: Buffer,
     /// Deliveries that were handed out and have not ended.
     hands: Slab<Held>,
+    /// Hands that are kept free for what is being received into them.
+    reserved: usize,
     /// How many those who wait in `next` want.
     asking: usize,
     stopped: bool,
@@ -63,7 +71,18 @@ impl State {
     }
 
     pub(super) fn in_hand(&self) -> usize {
-        self.hands.len()
+        self.hands.len() + self.reserved
+    }
+
+    fn has_free_hand(&self, options: &ConsumerOptions) -> bool {
+        self.in_hand() < options.concurrency as usize
+    }
+
+    fn hand_out(&mut self, delivery: &Delivery) {
+        if let Some(hold) = delivery.hold() {
+            let hand = self.hands.insert(hold.held().clone());
+            hold.held().entry().handed_out(hand);
+        }
     }
 }
 
@@ -71,6 +90,8 @@ impl Shared {
     pub(super) fn new(queue: Queue, options: ConsumerOptions, stop: CancellationToken) -> Self {
         Self {
             begins: queue.has(Capability::Begin),
+            local: queue.provider().is_local(),
+            looking: AtomicBool::new(false),
             queue,
             options,
             state: Mutex::default(),
@@ -87,14 +108,84 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Receives up to `want` messages, their attempts not charged where they are charged later.
+    pub(super) fn receive(self: &Arc<Self>, want: usize, wait: Duration) -> Reply<Vec<Delivery>> {
+        let request = self.options.receive(want, wait, !self.begins);
+        self.queue.start_request(request, Some(self.keep()))
+    }
+
+    fn keep(self: &Arc<Self>) -> Keep {
+        Keep {
+            lock: self.options.lock.unwrap_or(self.queue.definition().lock),
+            longest: self.options.max_lock_renewal,
+            consumer: Some(self.clone()),
+        }
+    }
+
+    /// Receives a message that is there right into the hands of who asks: where that is only a call
+    /// it spares the buffer, the pump and its threads.
+    fn take_begun(self: &Arc<Self>) -> Option<Delivery> {
+        let mut state = self.state();
+        if state.stopped || !state.has_free_hand(&self.options) {
+            return None;
+        }
+        state.reserved += 1;
+        drop(state);
+        let request = self.options.receive(1, Duration::ZERO, true);
+        let reply = self.queue.start_request_one(&request, Some(self.keep()));
+        let received = match reply.try_now() {
+            Ok(Ok(received)) => received,
+            _ => None,
+        };
+        let mut state = self.state();
+        state.reserved -= 1;
+        let stopped = state.stopped;
+        if let Some(delivery) = &received
+            && !stopped
+        {
+            state.hand_out(delivery);
+            state.buffer.handed_out(delivery);
+        }
+        if stopped && state.in_hand() == 0 {
+            self.idle.notify_waiters();
+        }
+        drop(state);
+        if stopped {
+            self.give_back(received.into_iter().collect());
+            return None;
+        }
+        received
+    }
+
+    /// Receives what is there, up to `max` and what may be fetched ahead, on the thread of who asks.
+    fn look(self: &Arc<Self>, max: usize) {
+        if self.looking.swap(true, Ordering::Acquire) {
+            return;
+        }
+        let want = self.want_and(max);
+        if want > 0
+            && let Ok(Ok(deliveries)) = self.receive(want, Duration::ZERO).try_now()
+            && !deliveries.is_empty()
+        {
+            let late = self.put(deliveries, self.queue.clock().recent());
+            self.give_back(late);
+        }
+        self.looking.store(false, Ordering::Release);
+    }
+
     /// How many messages are to be received now.
     pub(super) fn want(&self) -> usize {
+        self.want_and(0)
+    }
+
+    /// As `want`, with somebody who is about to ask for more.
+    fn want_and(&self, asking: usize) -> usize {
         let state = self.state();
         if state.stopped || state.buffer.bytes() >= self.options.prefetch_bytes {
             return 0;
         }
-        let free = (self.options.concurrency as usize).saturating_sub(state.hands.len());
-        let wanted = state.asking.min(free) + self.options.prefetched() as usize;
+        let free = (self.options.concurrency as usize).saturating_sub(state.in_hand());
+        let wanted = (state.asking + asking).min(free) + self.options.prefetched() as usize;
         wanted.saturating_sub(state.buffer.len())
     }
 
@@ -117,11 +208,18 @@ impl Shared {
     }
 
     /// The next delivery, its work begun; `None` once the consumer has stopped.
-    pub(super) async fn next(&self) -> Option<Delivery> {
+    pub(super) async fn next(self: &Arc<Self>) -> Option<Delivery> {
         // Handlers that never wait must not keep their thread to themselves.
         tokio::task::coop::consume_budget().await;
         loop {
-            let delivery = match self.take()? {
+            let mut delivery = self.take()?;
+            if delivery.is_none() && self.local {
+                delivery = self.take_begun();
+                if delivery.is_some() {
+                    return delivery;
+                }
+            }
+            let delivery = match delivery {
                 Some(delivery) => delivery,
                 None => self.ask(1).await?,
             };
@@ -142,10 +240,15 @@ impl Shared {
     }
 
     /// As `next`, with what else can be taken now, up to `max`.
-    pub(super) async fn next_batch(&self, max: usize) -> Option<Vec<Delivery>> {
+    pub(super) async fn next_batch(self: &Arc<Self>, max: usize) -> Option<Vec<Delivery>> {
         tokio::task::coop::consume_budget().await;
         loop {
-            let mut batch = match self.take()? {
+            let mut delivery = self.take()?;
+            if delivery.is_none() && self.local {
+                self.look(max);
+                delivery = self.take()?;
+            }
+            let mut batch = match delivery {
                 Some(delivery) => vec![delivery],
                 None => vec![self.ask(max).await?],
             };
@@ -206,19 +309,18 @@ impl Shared {
         if state.stopped {
             return None;
         }
-        if state.hands.len() >= self.options.concurrency as usize {
+        if !state.has_free_hand(&self.options) {
             return Some(None);
         }
         let Some(delivery) = state.buffer.take() else {
             return Some(None);
         };
         state.asking -= std::mem::take(asked);
-        if let Some(hold) = delivery.hold() {
-            let hand = state.hands.insert(hold.held().clone());
-            hold.held().entry().handed_out(hand);
-        }
-        // Half of what may be fetched ahead is gone: enough for a receive of its own.
-        let refill = 2 * state.buffer.len() <= self.options.prefetched() as usize;
+        state.hand_out(&delivery);
+        // Half of what may be fetched ahead is gone: enough for a receive of its own. Whoever looks
+        // by himself need not be helped.
+        let half = self.options.prefetched() as usize / 2;
+        let refill = !self.local && state.buffer.len() <= half;
         drop(state);
         if refill {
             self.room.notify_one();
@@ -238,7 +340,7 @@ impl Shared {
                 Some(_) => state.settled += 1,
                 None => state.left += 1,
             }
-            if state.hands.is_empty() {
+            if state.in_hand() == 0 {
                 self.idle.notify_waiters();
             }
         } else if let Some(session) = session {

@@ -387,24 +387,34 @@ impl Queue {
     #[doc(hidden)]
     #[inline]
     pub fn start_receive_one(&self, options: &ReceiveOptions) -> Reply<Option<Delivery>> {
-        let keep = options.keep(self.0.definition.lock);
-        let request = self.0.client.check_open();
-        let request = match request.and_then(|()| options.request(None)) {
-            Ok(request) => request,
-            Err(error) => return Reply::error(self.fail("receive", error)),
-        };
-        let reply = self.0.provider.receive_one(&request);
+        match self.placed("receive", options.request(None)) {
+            Ok(request) => self.start_request_one(&request, options.keep(self.0.definition.lock)),
+            Err(error) => Reply::error(error),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn start_request_one(
+        &self,
+        request: &ReceiveRequest,
+        keep: Option<Keep>,
+    ) -> Reply<Option<Delivery>> {
+        if let Err(error) = self.0.client.check_open() {
+            return Reply::error(self.fail("receive", error));
+        }
+        let reply = self.0.provider.receive_one(request);
         self.finish(
             "receive",
             reply,
             |queue, received: Option<Box<Received>>| {
                 let received = received?;
-                if keep.is_some() {
-                    return queue.deliver(vec![received], keep).pop();
-                }
                 queue.0.metrics.received(1);
                 let now = queue.0.client.clock().recent();
-                Some(Delivery::new(received, queue.clone(), now, None))
+                let hold = keep.map(|keep| {
+                    let kept = Kept::start(queue, keep, std::slice::from_ref(&received));
+                    Hold::new(kept, 0)
+                });
+                Some(Delivery::new(received, queue.clone(), now, hold))
             },
         )
     }

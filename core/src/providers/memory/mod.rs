@@ -253,6 +253,10 @@ impl ProviderQueue for MemoryQueue {
         }
     }
 
+    fn is_local(&self) -> bool {
+        true
+    }
+
     fn receive(&self, request: ReceiveRequest) -> Reply<Vec<Box<Received>>> {
         let received = self
             .shared()
