@@ -17,6 +17,11 @@ use crate::report::{Goal, Row, Unit};
 const ROUNDS: usize = 15;
 const COUNT: u64 = 50_000;
 
+/// What the same engine calls cost more.
+const FOR_EACH: &str = "each delivery is registered with the keeper of locks (an allocation and an \
+    entry of a heap), counted into a hand and out of it under a lock that all handlers share, and \
+    put behind a pointer of its own for the handler";
+
 pub fn row(concurrency: u32) -> Result<Row> {
     let runtime = Runtime::new(RuntimeConfig::default())?;
     let queue = crate::memory::queue(&runtime, QueueOptions::default())?;
@@ -34,7 +39,8 @@ pub fn row(concurrency: u32) -> Result<Row> {
         &ours,
         &yardstick,
         Goal::AtLeast(0.6),
-    ))
+    )
+    .unless_met(FOR_EACH))
 }
 
 /// Fills the queue, and measures how fast this empties it.
