@@ -137,6 +137,18 @@ impl Events {
 
     /// Takes up to `max` ended operations with their results, oldest first. One thread at a time.
     pub fn drain(&self, max: usize) -> Vec<Ended> {
+        let ended = |(event, op)| Self::ended(&event, &op);
+        self.drain_events(max).into_iter().map(ended).collect()
+    }
+
+    /// Takes the tags of up to `max` ended operations, oldest first, and leaves their results in
+    /// them, for [`Op::take`]. One thread at a time.
+    pub fn drain_tags(&self, max: usize) -> Vec<u64> {
+        let tag = |(event, _): (qrt_event_t, _)| event.tag & Self::MAX_TAG;
+        self.drain_events(max).into_iter().map(tag).collect()
+    }
+
+    fn drain_events(&self, max: usize) -> Vec<(qrt_event_t, Handle<qrt_op_t>)> {
         let none = qrt_event_t {
             tag: 0,
             op: std::ptr::null_mut(),
@@ -144,12 +156,16 @@ impl Events {
         let mut events = vec![none; max];
         // SAFETY: the handle is owned, and there are `max` places.
         let count = unsafe { qrt_events_drain(self.0.get(), events.as_mut_ptr(), max) };
-        events[..count].iter().map(Self::ended).collect()
+        events.truncate(count);
+        let owned = |event: qrt_event_t| {
+            // SAFETY: the queue gives its operations to the caller.
+            let op = unsafe { Handle::new(event.op) }.expect("an event has an operation");
+            (event, op)
+        };
+        events.into_iter().map(owned).collect()
     }
 
-    fn ended(event: &qrt_event_t) -> Ended {
-        // SAFETY: the queue gives its operations to the caller.
-        let op = unsafe { Handle::new(event.op) }.expect("an event has an operation");
+    fn ended(event: &qrt_event_t, op: &Handle<qrt_op_t>) -> Ended {
         let kind = (event.tag >> KIND_SHIFT) as u8;
         // SAFETY: the handle is owned, and the operation has ended.
         let result = unsafe { value(kind, op.get()) };

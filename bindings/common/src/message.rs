@@ -45,6 +45,12 @@ impl Message {
         Ok(message)
     }
 
+    /// The message, to be looked at.
+    pub fn view(&self) -> MessageView<'_> {
+        // SAFETY: the message lives as long as `self`, and is changed through `&mut` only.
+        unsafe { MessageView::new(self.0.get()) }
+    }
+
     fn empty() -> Result<Self> {
         // SAFETY: the place is here.
         make(|place, error| unsafe { qrt_message_new(place, error) }).map(Self)
@@ -159,6 +165,12 @@ impl<'a> MessageView<'a> {
     pub fn dedup_id(self) -> Option<&'a str> {
         // SAFETY: the message lives for `'a`.
         unsafe { some_text(qrt_message_dedup_id(self.message)) }
+    }
+
+    /// How long after its sending it appears, in milliseconds.
+    pub fn delay_ms(self) -> Option<i64> {
+        // SAFETY: the message lives for `'a`.
+        some_ms(unsafe { qrt_message_delay_ms(self.message) })
     }
 
     /// How long after its sending it expires, in milliseconds.

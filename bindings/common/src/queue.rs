@@ -1,8 +1,10 @@
 //! Queues: send, receive, look, count.
 
+use std::borrow::Borrow;
 use std::time::Duration;
 
 use queue_runtime::*;
+use smallvec::SmallVec;
 
 use crate::abi::{Handle, NOBODY, lend_text};
 use crate::error::Result;
@@ -59,10 +61,15 @@ impl ReceiveOptions {
 
 impl Queue {
     /// Sends messages: result i belongs to message i.
-    pub fn send(&self, messages: &[Message], flags: Flags) -> Result<Started<SendResults>> {
-        let messages: Vec<*const qrt_message_t> = messages
+    pub fn send<M: Borrow<Message>>(
+        &self,
+        messages: &[M],
+        flags: Flags,
+    ) -> Result<Started<SendResults>> {
+        // One message needs no list of its own.
+        let messages: SmallVec<[*const qrt_message_t; 1]> = messages
             .iter()
-            .map(|message| message.0.get().cast_const())
+            .map(|message| message.borrow().0.get().cast_const())
             .collect();
         // SAFETY: the handles are owned, the list lives for the length of the call.
         start(|place, op, error| unsafe {

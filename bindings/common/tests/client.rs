@@ -109,6 +109,51 @@ fn an_event_queue_tells_of_the_end() {
 }
 
 #[test]
+fn an_event_queue_leaves_results_where_they_are() {
+    let (runtime, _client, queue) = open();
+    let events = Events::new(&runtime).unwrap();
+    let receives = [1, 2].map(|tag| {
+        let Started::Pending(op) = queue.receive(&receive(1, WAIT)).unwrap() else {
+            panic!("the queue is empty");
+        };
+        events.watch(&op, tag).unwrap();
+        op
+    });
+    for body in ["first", "second"] {
+        send(&queue, body);
+    }
+    let ended = |op: &queue_runtime_bindings::Op<_>| op.wait(Some(WAIT)).unwrap();
+    assert!(receives.iter().all(ended));
+    // The last event is told after its operation has ended.
+    let mut tags = events.drain_tags(1);
+    while tags.len() < 2 {
+        tags.extend(events.drain_tags(8));
+    }
+    tags.sort_unstable();
+    assert_eq!(tags, [1, 2]);
+    let [first, second] = receives;
+    let batch = first.take().unwrap().unwrap();
+    assert_eq!(batch.get(0).unwrap().message().body(), b"first");
+    drop(second);
+    let again = queue.receive(&receive(1, WAIT)).unwrap().wait().unwrap();
+    let given_back = again.get(0).unwrap();
+    assert_eq!(given_back.message().body(), b"second");
+    assert_eq!(given_back.attempt(), 1, "nobody took it");
+}
+
+#[test]
+fn messages_can_be_looked_at_and_sent_by_reference() {
+    let (_runtime, _client, queue) = open();
+    let mut message = Message::new(b"again").unwrap();
+    message.set_delay(Duration::from_millis(1500)).unwrap();
+    assert_eq!(message.view().body(), b"again");
+    assert_eq!(message.view().delay_ms(), Some(1500));
+    assert_eq!(message.view().ttl_ms(), None);
+    let sent = queue.send(&[&message, &message], Flags::None).unwrap();
+    assert_eq!(sent.wait().unwrap().len(), 2);
+}
+
+#[test]
 fn a_cancelled_receive_takes_nothing() {
     let (_runtime, _client, queue) = open();
     let Started::Pending(op) = queue.receive(&receive(1, WAIT)).unwrap() else {
