@@ -1,0 +1,101 @@
+"""A message-queue engine inside your program, for asyncio. The same for threads, under the same
+names, is `queue_runtime.sync`.
+
+    import queue_runtime as qr
+
+    async with qr.connect("memory:") as client:
+        orders = client.queue("orders")
+        await orders.send("two lattes", session="table-7")
+        async for order in orders.consume():
+            async with order:               # ack when the block ends, nack when it raises
+                print(order.text())
+
+Durations are seconds, or a `timedelta`; moments are `datetime`s in UTC. Everything may be used by
+several event loops and threads. Every error is a `QueueError` (`queue_runtime.errors`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from queue_runtime import errors
+from queue_runtime._data import (
+    Capabilities,
+    DeadLetter,
+    PeekedMessage,
+    RedriveReport,
+    Settlement,
+    Statistics,
+)
+from queue_runtime._native import (
+    AsyncClient as Client,
+    AsyncConsumer as Consumer,
+    AsyncDelivery as Delivery,
+    AsyncQueue as Queue,
+    AsyncSession as Session,
+    Message,
+    Runtime,
+    SendResult,
+    SendResults,
+    SettleResult,
+    SettleResults,
+    __version__,
+    open_async as _open,
+)
+from queue_runtime._opening import Opening
+from queue_runtime._options import QueueOptions, RuntimeOptions, to_json
+from queue_runtime._worker import Worker
+from queue_runtime.errors import QueueError
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+__all__ = [
+    "Capabilities",
+    "Client",
+    "Consumer",
+    "DeadLetter",
+    "Delivery",
+    "Message",
+    "Opening",
+    "PeekedMessage",
+    "Queue",
+    "QueueError",
+    "QueueOptions",
+    "RedriveReport",
+    "Runtime",
+    "RuntimeOptions",
+    "SendResult",
+    "SendResults",
+    "Session",
+    "SettleResult",
+    "SettleResults",
+    "Settlement",
+    "Statistics",
+    "Worker",
+    "__version__",
+    "connect",
+    "errors",
+]
+
+
+def connect(
+    url: str = "",
+    *,
+    require: Sequence[str] = (),
+    runtime: Runtime | None = None,
+    **options: Unpack[QueueOptions],
+) -> Opening[Client]:
+    """Opens a client of the provider that the URL names, such as `memory:`. Creates no queue.
+
+    Await it, or use it as a context that closes the client: `async with connect(...) as client:`.
+
+    Args:
+        url: which engine, and where; without it what `QUEUE_RUNTIME_URL` says.
+        require: capabilities without which the client does not open.
+        runtime: threads and time to stand on; without it those that all clients share.
+        options: options of the client's queues, before those of the URL.
+    """
+    config = to_json({**options, "require": list(require) or None})
+    return Opening(_open(url, config, runtime))

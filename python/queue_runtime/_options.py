@@ -1,0 +1,78 @@
+"""Options by name: the same names as in a URL and in the environment."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, Literal, TypedDict
+
+#: A duration: seconds, a `timedelta`, or text with a unit as in a URL, such as `"1h 30m"`.
+Span = float | timedelta | str
+
+
+class QueueOptions(TypedDict, total=False):
+    """Options of a queue. What is not said is as the client's, the URL's or the default."""
+
+    #: How long a delivery or a session is locked: 1 ms to 12 h.
+    lock: Span
+    #: Deliveries a message may use.
+    budget: int
+    #: When a nacked message comes back: `exponential:100ms,2,30s,jitter`, `linear:1s,1s,1m`,
+    #: `fixed:5s`, `none`.
+    retry: str
+    #: Time to live of messages that have none of their own.
+    ttl: Span
+    #: What becomes of expired messages.
+    on_expiry: Literal["drop", "dead_letter"]
+    #: How long a dedup id is remembered.
+    dedup_window: Span
+    #: What a failed message of a session does to those after it.
+    on_failure: Literal["block", "skip", "park"]
+    #: Messages a queue holds.
+    max_messages: int
+    #: Bytes a queue holds.
+    max_bytes: int
+    #: Bytes of one message.
+    max_message_bytes: int
+    #: What a send does when the queue is full.
+    on_full: Literal["wait", "error"]
+    #: Whether the queue is made at its first use, where the provider makes queues.
+    create: Literal["first_use", "never"]
+
+
+class RuntimeOptions(TypedDict, total=False):
+    """Options of a runtime."""
+
+    #: Threads that run the engine: 1 to 1024.
+    worker_threads: int
+    #: Threads for blocking work: 1 to 65,536.
+    max_blocking_threads: int
+    #: Bytes of each thread's stack.
+    thread_stack_size: int
+    #: Threads are named by this and a number.
+    thread_name: str
+    #: Processors that threads are pinned to in turn.
+    cpu_affinity: list[int]
+    #: Bytes of memory kept for message bodies; 0 keeps none.
+    body_pool_bytes: int
+
+
+#: Options that are durations.
+_SPANS = {"lock", "ttl", "dedup_window"}
+
+
+def to_json(options: Mapping[str, Any]) -> str:
+    """Options as the library reads them; `None` says nothing."""
+    return json.dumps({name: _value(name, v) for name, v in options.items() if v is not None})
+
+
+def _value(name: str, value: Any) -> Any:
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    elif name not in _SPANS or isinstance(value, str):
+        return value
+    if not isinstance(value, (int, float)):
+        kind = type(value).__name__
+        raise TypeError(f"{name} must be a number of seconds, a timedelta or text, not {kind}")
+    return f"{round(value * 1000)}ms"

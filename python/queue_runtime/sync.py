@@ -1,0 +1,98 @@
+"""A message-queue engine inside your program, for threads: the names of `queue_runtime`, waited for
+instead of awaited.
+
+    from queue_runtime import sync as qr
+
+    with qr.connect("memory:") as client:
+        orders = client.queue("orders")
+        orders.send("two lattes", session="table-7")
+        for order in orders.consume():
+            with order:                     # ack when the block ends, nack when it raises
+                print(order.text())
+
+A call that waits lets other threads run, and Ctrl-C ends it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from queue_runtime import errors
+from queue_runtime._data import (
+    Capabilities,
+    DeadLetter,
+    PeekedMessage,
+    RedriveReport,
+    Settlement,
+    Statistics,
+)
+from queue_runtime._native import (
+    Message,
+    Runtime,
+    SendResult,
+    SendResults,
+    SettleResult,
+    SettleResults,
+    SyncClient as Client,
+    SyncConsumer as Consumer,
+    SyncDelivery as Delivery,
+    SyncQueue as Queue,
+    SyncSession as Session,
+    __version__,
+    open_sync as _open,
+)
+from queue_runtime._options import QueueOptions, RuntimeOptions, to_json
+from queue_runtime._sync_worker import Worker
+from queue_runtime.errors import QueueError
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+__all__ = [
+    "Capabilities",
+    "Client",
+    "Consumer",
+    "DeadLetter",
+    "Delivery",
+    "Message",
+    "PeekedMessage",
+    "Queue",
+    "QueueError",
+    "QueueOptions",
+    "RedriveReport",
+    "Runtime",
+    "RuntimeOptions",
+    "SendResult",
+    "SendResults",
+    "Session",
+    "SettleResult",
+    "SettleResults",
+    "Settlement",
+    "Statistics",
+    "Worker",
+    "__version__",
+    "connect",
+    "errors",
+]
+
+
+def connect(
+    url: str = "",
+    *,
+    require: Sequence[str] = (),
+    runtime: Runtime | None = None,
+    **options: Unpack[QueueOptions],
+) -> Client:
+    """Opens a client of the provider that the URL names, such as `memory:`. Creates no queue.
+
+    Close it, or use it as a context that does: `with connect(...) as client:`.
+
+    Args:
+        url: which engine, and where; without it what `QUEUE_RUNTIME_URL` says.
+        require: capabilities without which the client does not open.
+        runtime: threads and time to stand on; without it those that all clients share.
+        options: options of the client's queues, before those of the URL.
+    """
+    config = to_json({**options, "require": list(require) or None})
+    return _open(url, config, runtime)

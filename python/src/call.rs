@@ -1,0 +1,388 @@
+//! Verbs that are awaited.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration, PyStopIteration};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::{PyTypeInfo, intern};
+use queue_runtime_bindings::{Batch, Events, Flags, Op, Output, Result, Started};
+
+use crate::client::AsyncClient;
+use crate::consumer::{AsyncConsumer, Next};
+use crate::delivery::AsyncDelivery;
+use crate::error::Raise;
+use crate::event_loop::Waiting;
+use crate::mode::{Class, Effect, Mode, Subject};
+use crate::queue::AsyncQueue;
+use crate::runtime::Home;
+use crate::session::AsyncSession;
+
+/// The face of event loops: `queue_runtime`.
+pub(crate) struct Asyncio;
+
+impl Mode for Asyncio {
+    type Client = AsyncClient;
+    type Queue = AsyncQueue;
+    type Delivery = AsyncDelivery;
+    type Session = AsyncSession;
+    type Consumer = AsyncConsumer;
+
+    #[inline]
+    fn run<C, T, B, F>(
+        py: Python<'_>,
+        name: &'static str,
+        of: Py<C>,
+        effect: Effect,
+        begin: B,
+        finish: F,
+    ) -> PyResult<Py<PyAny>>
+    where
+        C: Class,
+        T: Output + Send + Sync + 'static,
+        B: FnMut(&C::Parts, Flags) -> Result<Started<T>> + Send + Sync + 'static,
+        F: FnMut(Python<'_>, &C::Parts, T) -> PyResult<Py<PyAny>> + Send + Sync + 'static,
+    {
+        let verb = Typed {
+            of,
+            effect,
+            begin,
+            pending: None,
+            finish,
+        };
+        Call::object(py, name, State::Verb(Box::new(verb)))
+    }
+
+    fn done(py: Python<'_>, name: &'static str, value: Py<PyAny>) -> PyResult<Py<PyAny>> {
+        Call::object(py, name, State::Ended(value))
+    }
+
+    fn next(py: Python<'_>, consumer: Py<AsyncConsumer>) -> PyResult<Py<PyAny>> {
+        let verb = Iteration {
+            consumer,
+            pending: None,
+        };
+        Call::object(py, "Consumer.__anext__", State::Verb(Box::new(verb)))
+    }
+}
+
+/// A verb on its way.
+trait Verb: Send + Sync {
+    /// Begins it, or takes what came of it: nothing while it goes on.
+    fn step(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>>;
+
+    /// Has the end of what goes on told of.
+    fn watch(&mut self, events: &Events, tag: u64) -> Result<()>;
+
+    /// Asks it to end. Whether it has ended, or was never begun.
+    fn cancel(&self) -> bool;
+
+    /// The runtime it belongs to.
+    fn home(&self) -> &Home;
+}
+
+/// An operation that goes on, and whether its end will be told of.
+struct Pending<T: Output> {
+    op: Arc<Op<T>>,
+    is_watched: bool,
+}
+
+impl<T: Output> Pending<T> {
+    fn new(op: Arc<Op<T>>) -> Self {
+        Self {
+            op,
+            is_watched: false,
+        }
+    }
+
+    fn take(&self) -> Option<Result<T>> {
+        self.op.take().transpose()
+    }
+
+    fn watch(&mut self, events: &Events, tag: u64) -> Result<()> {
+        if !std::mem::replace(&mut self.is_watched, true) {
+            events.watch(&self.op, tag)?;
+        }
+        Ok(())
+    }
+
+    fn cancel(&self) -> bool {
+        // An error is that of a forked child: there is nothing to wait for.
+        self.op.cancel().is_err() || self.op.wait(Some(Duration::ZERO)).unwrap_or(true)
+    }
+}
+
+/// A verb of the library: begun when it is first awaited, as everything in asyncio.
+struct Typed<C, T: Output, B, F> {
+    of: Py<C>,
+    effect: Effect,
+    begin: B,
+    pending: Option<Pending<T>>,
+    finish: F,
+}
+
+impl<C, T, B, F> Verb for Typed<C, T, B, F>
+where
+    C: Class,
+    T: Output + Send + Sync + 'static,
+    B: FnMut(&C::Parts, Flags) -> Result<Started<T>> + Send + Sync + 'static,
+    F: FnMut(Python<'_>, &C::Parts, T) -> PyResult<Py<PyAny>> + Send + Sync + 'static,
+{
+    fn step(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        let parts: &C::Parts = self.of.get();
+        let ended = match &self.pending {
+            Some(pending) => pending.take(),
+            None => match (self.begin)(parts, Flags::None) {
+                Ok(Started::Done(value)) => Some(Ok(value)),
+                Ok(Started::Pending(op)) => {
+                    self.pending = Some(Pending::new(Arc::new(op)));
+                    None
+                }
+                Err(error) => Some(Err(error)),
+            },
+        };
+        match ended {
+            None => Ok(None),
+            Some(Err(_)) if self.effect == Effect::GivesBack => Ok(Some(py.None())),
+            Some(ended) => (self.finish)(py, parts, ended.raise(py)?).map(Some),
+        }
+    }
+
+    fn watch(&mut self, events: &Events, tag: u64) -> Result<()> {
+        let pending = self.pending.as_mut();
+        pending.map_or(Ok(()), |pending| pending.watch(events, tag))
+    }
+
+    fn cancel(&self) -> bool {
+        self.pending.as_ref().is_none_or(Pending::cancel)
+    }
+
+    fn home(&self) -> &Home {
+        self.of.get().home()
+    }
+}
+
+/// The next message of a consumer.
+struct Iteration {
+    consumer: Py<AsyncConsumer>,
+    pending: Option<Pending<Batch>>,
+}
+
+impl Verb for Iteration {
+    fn step(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        let feed: &Arc<_> = self.consumer.get();
+        if let Some(pending) = &self.pending {
+            let Some(received) = pending.take() else {
+                return Ok(None);
+            };
+            self.pending = None;
+            feed.take(received).raise(py)?;
+        }
+        match feed.next().raise(py)? {
+            Next::Delivery(delivery) => feed.object::<Asyncio>(py, delivery).map(Some),
+            Next::End => Err(PyStopAsyncIteration::new_err(())),
+            Next::Receive(op) => {
+                self.pending = Some(Pending::new(op));
+                Ok(None)
+            }
+        }
+    }
+
+    fn watch(&mut self, events: &Events, tag: u64) -> Result<()> {
+        let pending = self.pending.as_mut();
+        pending.map_or(Ok(()), |pending| pending.watch(events, tag))
+    }
+
+    fn cancel(&self) -> bool {
+        self.pending.as_ref().is_none_or(Pending::cancel)
+    }
+
+    fn home(&self) -> &Home {
+        self.consumer.get().home()
+    }
+}
+
+/// What a verb gives: to be awaited once, as a coroutine. Nothing happens before that.
+///
+/// Cancelled while it waits, it ends when the operation has ended, and what that brought meanwhile
+/// is given back.
+#[pyclass(module = "queue_runtime", weakref)]
+pub(crate) struct Call {
+    name: &'static str,
+    state: State,
+    waiting: Option<Waiting>,
+    /// What it ends with once a cancelled operation has ended.
+    thrown: Option<PyErr>,
+}
+
+enum State {
+    Verb(Box<dyn Verb>),
+    Ended(Py<PyAny>),
+    Over,
+}
+
+enum Step {
+    Wait(Py<PyAny>),
+    Over(Py<PyAny>),
+}
+
+impl Call {
+    fn object(py: Python<'_>, name: &'static str, state: State) -> PyResult<Py<PyAny>> {
+        let call = Self {
+            name,
+            state,
+            waiting: None,
+            thrown: None,
+        };
+        Ok(Py::new(py, call)?.into_any())
+    }
+
+    /// Goes on: the future to wait for, or what came of it.
+    fn step(&mut self, py: Python<'_>) -> PyResult<Step> {
+        let stepped = self.try_step(py);
+        if !matches!(stepped, Ok(Step::Wait(_))) {
+            self.end();
+        }
+        stepped
+    }
+
+    fn try_step(&mut self, py: Python<'_>) -> PyResult<Step> {
+        let verb = match &mut self.state {
+            State::Verb(verb) => verb,
+            State::Ended(value) => return Ok(Step::Over(value.clone_ref(py))),
+            State::Over => {
+                let problem = "cannot reuse already awaited coroutine";
+                return Err(PyRuntimeError::new_err(problem));
+            }
+        };
+        if let Some(thrown) = &self.thrown {
+            if verb.cancel() {
+                return Err(thrown.clone_ref(py));
+            }
+        } else if let Some(value) = verb.step(py)? {
+            return Ok(Step::Over(value));
+        }
+        let waiting = match &self.waiting {
+            Some(waiting) => waiting,
+            None => self.waiting.insert(Waiting::new(py, verb.home())?),
+        };
+        let future = waiting.future(py)?;
+        verb.watch(waiting.events(), waiting.tag()).raise(py)?;
+        Ok(Step::Wait(future))
+    }
+
+    /// Forgets everything. What still goes on is cancelled.
+    fn end(&mut self) {
+        self.waiting = None;
+        self.thrown = None;
+        if let State::Verb(verb) = std::mem::replace(&mut self.state, State::Over) {
+            verb.cancel();
+        }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+#[pymethods]
+impl Call {
+    fn __await__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __iter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __next__(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        match self.step(py)? {
+            Step::Wait(future) => Ok(Some(future)),
+            // Without a value the end needs no exception.
+            Step::Over(value) if value.is_none(py) => Ok(None),
+            Step::Over(value) => Err(PyStopIteration::new_err((value,))),
+        }
+    }
+
+    /// Goes on, as a coroutine does.
+    #[pyo3(signature = (value, /))]
+    fn send(&mut self, py: Python<'_>, value: Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        let _ = value;
+        match self.step(py)? {
+            Step::Wait(future) => Ok(future),
+            Step::Over(value) => Err(PyStopIteration::new_err((value,))),
+        }
+    }
+
+    /// Ends it with this exception: at once, or, when it is a cancellation, once the operation has
+    /// ended.
+    #[pyo3(signature = (typ, val=None, tb=None, /))]
+    fn throw(
+        &mut self,
+        py: Python<'_>,
+        typ: Bound<'_, PyAny>,
+        val: Option<Bound<'_, PyAny>>,
+        tb: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<Py<PyAny>> {
+        let error = thrown(typ, val, tb)?;
+        let waits = self.waiting.is_some() && self.thrown.is_none();
+        if !(waits && is_cancellation(py, &error)?) {
+            self.end();
+            return Err(error);
+        }
+        self.thrown = Some(error);
+        match self.step(py)? {
+            Step::Wait(future) | Step::Over(future) => Ok(future),
+        }
+    }
+
+    /// Ends it. What still goes on is cancelled.
+    fn close(&mut self) {
+        self.end();
+    }
+
+    #[getter]
+    fn __name__(&self) -> &'static str {
+        self.name.rsplit('.').next().unwrap_or(self.name)
+    }
+
+    #[getter]
+    fn __qualname__(&self) -> &'static str {
+        self.name
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<call of {}>", self.name)
+    }
+}
+
+/// The exception that `throw` was given, in any of its forms.
+fn thrown(
+    typ: Bound<'_, PyAny>,
+    val: Option<Bound<'_, PyAny>>,
+    tb: Option<Bound<'_, PyAny>>,
+) -> PyResult<PyErr> {
+    let py = typ.py();
+    let exception = if pyo3::exceptions::PyBaseException::is_type_of(&typ) {
+        typ
+    } else {
+        match val {
+            Some(val) if pyo3::exceptions::PyBaseException::is_type_of(&val) => val,
+            Some(val) => typ.call1((val,))?,
+            None => typ.call0()?,
+        }
+    };
+    if let Some(tb) = tb {
+        exception.call_method1(intern!(py, "with_traceback"), (tb,))?;
+    }
+    Ok(PyErr::from_value(exception))
+}
+
+fn is_cancellation(py: Python<'_>, error: &PyErr) -> PyResult<bool> {
+    static CANCELLED: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let cancelled = CANCELLED.import(py, "asyncio", "CancelledError")?;
+    Ok(error.is_instance(py, cancelled))
+}

@@ -1,0 +1,645 @@
+//! Queues: send, receive, settle, look.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyString};
+use queue_runtime_bindings::{
+    Delivery, Filter, Flags, Queue, ReceiveOptions, RedriveOptions, Session, SettleResults,
+    Settlements,
+};
+
+use crate::args;
+use crate::blocking::Blocking;
+use crate::call::Asyncio;
+use crate::consumer::{Feed, Source};
+use crate::dead_letters::{self, filter};
+use crate::delivery;
+use crate::error::{Raise, invalid_argument};
+use crate::message::{Json, Outgoing, Properties};
+use crate::mode::{Class, Effect, Mode, Subject, faces};
+use crate::results;
+use crate::runtime::Home;
+use crate::session::SessionParts;
+
+/// How long a receive waits unless it is told.
+const WAIT: Duration = Duration::from_secs(10);
+
+/// What a queue is in both faces.
+pub(crate) struct QueueParts {
+    pub queue: Queue,
+    pub name: String,
+    pub home: Arc<Home>,
+    /// Whether something could not be stored at once.
+    pub slow: AtomicBool,
+}
+
+impl QueueParts {
+    pub(crate) fn new(queue: Queue, name: String, home: Arc<Home>) -> Self {
+        Self {
+            queue,
+            name,
+            home,
+            slow: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Subject for Arc<QueueParts> {
+    fn home(&self) -> &Arc<Home> {
+        &self.home
+    }
+
+    fn slow(&self) -> Option<&AtomicBool> {
+        Some(&self.slow)
+    }
+}
+
+type Parts = Arc<QueueParts>;
+
+faces! {
+    /// A queue of a client. Any thread may use it.
+    Parts: "Queue", AsyncQueue, SyncQueue
+}
+
+/// What to receive, as the arguments of the receiving verbs say it.
+pub(crate) fn receive_options(
+    max_messages: u32,
+    wait: Option<&Bound<'_, PyAny>>,
+    lock: Option<&Bound<'_, PyAny>>,
+) -> PyResult<ReceiveOptions> {
+    Ok(ReceiveOptions {
+        max_messages,
+        flags: Flags::None,
+        wait: args::some_duration(wait, "wait")?.unwrap_or(WAIT),
+        lock: args::some_duration(lock, "lock")?,
+    })
+}
+
+#[inline]
+fn send<M: Mode>(queue: &Bound<'_, M::Queue>, message: Outgoing) -> PyResult<Py<PyAny>> {
+    let message = [message];
+    M::run(
+        queue.py(),
+        "Queue.send",
+        queue.clone().unbind(),
+        Effect::Stores,
+        move |parts: &Parts, flags| parts.queue.send(&message, flags),
+        |py, _, results| results::SendResult::only(py, results),
+    )
+}
+
+fn send_many<M: Mode>(
+    queue: &Bound<'_, M::Queue>,
+    messages: &Bound<'_, PyAny>,
+) -> PyResult<Py<PyAny>> {
+    if messages.is_instance_of::<PyString>() {
+        return Err(PyTypeError::new_err(
+            "messages must be an iterable of messages, not str",
+        ));
+    }
+    let mut outgoing = Vec::with_capacity(messages.len().unwrap_or(0));
+    for message in messages.try_iter()? {
+        outgoing.push(Outgoing::entry(&message?)?);
+    }
+    M::run(
+        queue.py(),
+        "Queue.send_many",
+        queue.clone().unbind(),
+        Effect::Stores,
+        move |parts: &Parts, flags| parts.queue.send(&outgoing, flags),
+        |py, _, results| results::SendResults::object(py, results),
+    )
+}
+
+fn receive<M: Mode>(queue: &Bound<'_, M::Queue>, options: ReceiveOptions) -> PyResult<Py<PyAny>> {
+    M::run(
+        queue.py(),
+        "Queue.receive",
+        queue.clone().unbind(),
+        Effect::Passing,
+        move |parts: &Parts, _| parts.queue.receive(&options),
+        |py, parts, batch| delivery::list::<M>(py, parts, &batch),
+    )
+}
+
+#[inline]
+fn receive_one<M: Mode>(
+    queue: &Bound<'_, M::Queue>,
+    options: ReceiveOptions,
+) -> PyResult<Py<PyAny>> {
+    M::run(
+        queue.py(),
+        "Queue.receive_one",
+        queue.clone().unbind(),
+        Effect::Passing,
+        move |parts: &Parts, _| parts.queue.receive(&options),
+        |py, parts, batch| delivery::only::<M>(py, parts, &batch),
+    )
+}
+
+fn consume<M: Mode>(
+    queue: &Bound<'_, M::Queue>,
+    prefetch: u32,
+    wait: Option<Bound<'_, PyAny>>,
+    lock: Option<Bound<'_, PyAny>>,
+) -> PyResult<Py<PyAny>> {
+    let wait = args::some_duration(wait.as_ref(), "wait")?;
+    let lock = args::some_duration(lock.as_ref(), "lock")?;
+    let parts: &Parts = queue.get();
+    let feed = Feed::new(Source::Queue(parts.clone()), prefetch, wait, lock);
+    M::Consumer::object(queue.py(), Arc::new(feed))
+}
+
+/// The delivery that an object is.
+fn delivery_of<'a, 'py, M: Mode>(
+    object: &'a Bound<'py, PyAny>,
+) -> PyResult<&'a Bound<'py, M::Delivery>> {
+    object.cast::<M::Delivery>().map_err(|_| {
+        let class = object.get_type();
+        PyTypeError::new_err(format!("deliveries are wanted, not {class}"))
+    })
+}
+
+fn ack_many<M: Mode>(
+    queue: &Bound<'_, M::Queue>,
+    deliveries: &Bound<'_, PyAny>,
+) -> PyResult<Py<PyAny>> {
+    let py = queue.py();
+    let mut settlements = Settlements::new().raise(py)?;
+    for delivery in deliveries.try_iter()? {
+        settlements
+            .ack(&delivery_of::<M>(&delivery?)?.get().delivery)
+            .raise(py)?;
+    }
+    settle_all::<M>(queue, "Queue.ack_many", settlements)
+}
+
+fn settle<M: Mode>(queue: &Bound<'_, M::Queue>, entries: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+    let py = queue.py();
+    let mut settlements = Settlements::new().raise(py)?;
+    for entry in entries.try_iter()? {
+        add::<M>(&mut settlements, &entry?)?;
+    }
+    settle_all::<M>(queue, "Queue.settle", settlements)
+}
+
+/// Adds a `Settlement` of `_data.py`.
+fn add<M: Mode>(settlements: &mut Settlements, entry: &Bound<'_, PyAny>) -> PyResult<()> {
+    static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let py = entry.py();
+    if !entry.is_instance(CLASS.import(py, "queue_runtime._data", "Settlement")?)? {
+        let problem = format!("settlements are wanted, not {}", entry.get_type().name()?);
+        return Err(PyTypeError::new_err(problem));
+    }
+    let some_text = |name| -> PyResult<Option<String>> { entry.getattr(name)?.extract() };
+    let verb: String = entry.getattr(intern!(py, "verb"))?.extract()?;
+    let delay = entry.getattr(intern!(py, "delay"))?;
+    let delay = args::some_duration((!delay.is_none()).then_some(&delay), "delay")?;
+    let reason = some_text("reason")?;
+    let description = some_text("description")?;
+    let delivery = entry.getattr(intern!(py, "delivery"))?;
+    let delivery = &delivery_of::<M>(&delivery)?.get().delivery;
+    let added = match verb.as_str() {
+        "ack" => settlements.ack(delivery),
+        "nack" => settlements.nack(delivery, reason.as_deref(), delay),
+        "release" => settlements.release(delivery, delay),
+        "dead_letter" => {
+            let reason = reason.as_deref().unwrap_or_default();
+            settlements.dead_letter(delivery, reason, description.as_deref())
+        }
+        other => {
+            let problem =
+                format!("verb is {other:?}; make settlements by Settlement.ack and so on");
+            return Err(invalid_argument(py, "verb", &problem));
+        }
+    };
+    added.raise(py)
+}
+
+fn settle_all<M: Mode>(
+    queue: &Bound<'_, M::Queue>,
+    name: &'static str,
+    settlements: Settlements,
+) -> PyResult<Py<PyAny>> {
+    M::run(
+        queue.py(),
+        name,
+        queue.clone().unbind(),
+        Effect::Stores,
+        move |parts: &Parts, flags| parts.queue.settle(&settlements, flags),
+        |py, _, settled: SettleResults| results::SettleResults::object(py, settled),
+    )
+}
+
+fn extend_many<M: Mode>(
+    queue: &Bound<'_, M::Queue>,
+    deliveries: &Bound<'_, PyAny>,
+    lock: Duration,
+) -> PyResult<Py<PyAny>> {
+    let mut kept: Vec<Py<M::Delivery>> = Vec::new();
+    for delivery in deliveries.try_iter()? {
+        kept.push(delivery_of::<M>(&delivery?)?.clone().unbind());
+    }
+    M::run(
+        queue.py(),
+        "Queue.extend_many",
+        queue.clone().unbind(),
+        Effect::Passing,
+        move |parts: &Parts, _| {
+            let kept: Vec<&Delivery> = kept.iter().map(|kept| &kept.get().delivery).collect();
+            parts.queue.extend(&kept, lock)
+        },
+        |py, _, settled| results::SettleResults::object(py, settled),
+    )
+}
+
+fn session<M: Mode>(
+    queue: &Bound<'_, M::Queue>,
+    id: String,
+    lock: Option<Duration>,
+) -> PyResult<Py<PyAny>> {
+    M::run(
+        queue.py(),
+        "Queue.session",
+        queue.clone().unbind(),
+        Effect::Passing,
+        move |parts: &Parts, _| parts.queue.accept_session(&id, lock),
+        session_object::<M>,
+    )
+}
+
+fn next_session<M: Mode>(
+    queue: &Bound<'_, M::Queue>,
+    wait: Duration,
+    lock: Option<Duration>,
+) -> PyResult<Py<PyAny>> {
+    M::run(
+        queue.py(),
+        "Queue.next_session",
+        queue.clone().unbind(),
+        Effect::Passing,
+        move |parts: &Parts, _| parts.queue.accept_next_session(wait, lock),
+        session_object::<M>,
+    )
+}
+
+fn session_object<M: Mode>(
+    py: Python<'_>,
+    queue: &Parts,
+    session: Option<Session>,
+) -> PyResult<Py<PyAny>> {
+    let Some(session) = session else {
+        return Ok(py.None());
+    };
+    let queue = queue.clone();
+    M::Session::object(py, Arc::new(SessionParts { session, queue }))
+}
+
+/// Makes an awaitable one that can be used as a context at once.
+fn opening(awaitable: Py<PyAny>, py: Python<'_>) -> PyResult<Py<PyAny>> {
+    static MAKE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    Ok(MAKE
+        .import(py, "queue_runtime._opening", "Opening")?
+        .call1((awaitable,))?
+        .unbind())
+}
+
+fn peek<M: Mode>(queue: &Bound<'_, M::Queue>, max: u32, after: u64) -> PyResult<Py<PyAny>> {
+    M::run(
+        queue.py(),
+        "Queue.peek",
+        queue.clone().unbind(),
+        Effect::Passing,
+        move |parts: &Parts, _| parts.queue.peek(after, max),
+        |py, _, peeked| dead_letters::peeked(py, &peeked),
+    )
+}
+
+fn statistics<M: Mode>(queue: &Bound<'_, M::Queue>) -> PyResult<Py<PyAny>> {
+    M::run(
+        queue.py(),
+        "Queue.statistics",
+        queue.clone().unbind(),
+        Effect::Passing,
+        |parts: &Parts, _| parts.queue.statistics(),
+        |py, _, statistics| dead_letters::statistics(py, &statistics),
+    )
+}
+
+fn create<M: Mode>(queue: &Bound<'_, M::Queue>) -> PyResult<Py<PyAny>> {
+    M::run(
+        queue.py(),
+        "Queue.create",
+        queue.clone().unbind(),
+        Effect::Passing,
+        |parts: &Parts, _| parts.queue.create(),
+        |py, _, ()| Ok(py.None()),
+    )
+}
+
+fn list_dead_letters<M: Mode>(
+    queue: &Bound<'_, M::Queue>,
+    max: u32,
+    after: u64,
+    filter: Filter,
+) -> PyResult<Py<PyAny>> {
+    M::run(
+        queue.py(),
+        "Queue.dead_letters",
+        queue.clone().unbind(),
+        Effect::Passing,
+        move |parts: &Parts, _| parts.queue.dead_letters(&filter, after, max),
+        |py, _, letters| dead_letters::dead_letters(py, &letters),
+    )
+}
+
+fn redrive<M: Mode>(
+    queue: &Bound<'_, M::Queue>,
+    filter: Filter,
+    options: RedriveOptions,
+) -> PyResult<Py<PyAny>> {
+    M::run(
+        queue.py(),
+        "Queue.redrive",
+        queue.clone().unbind(),
+        Effect::Passing,
+        move |parts: &Parts, _| parts.queue.redrive(&filter, &options),
+        |py, _, report| dead_letters::redrive_report(py, &report),
+    )
+}
+
+fn purge_dead_letters<M: Mode>(queue: &Bound<'_, M::Queue>, filter: Filter) -> PyResult<Py<PyAny>> {
+    M::run(
+        queue.py(),
+        "Queue.purge_dead_letters",
+        queue.clone().unbind(),
+        Effect::Passing,
+        move |parts: &Parts, _| parts.queue.purge_dead_letters(&filter),
+        |py, _, count: u64| Ok(count.into_pyobject(py)?.into_any().unbind()),
+    )
+}
+
+macro_rules! methods {
+    ($class:ident, $mode:ty, $session:expr) => {
+        #[pymethods]
+        impl $class {
+            /// Its name.
+            #[getter]
+            fn name(&self) -> &str {
+                &self.0.name
+            }
+
+            /// Sends a message: bytes, text, or any value as `json=`, with what else is said of it;
+            /// or a `Message` made before. Waits for room when the queue is full.
+            #[pyo3(signature = (
+                body=None, /, *, json=Json::Absent, id=None, headers=None, session=None,
+                correlation_id=None, content_type=None, ttl=None, delay=None, dedup_id=None,
+            ))]
+            #[expect(clippy::too_many_arguments, reason = "they are keywords")]
+            fn send<'py>(
+                slf: &Bound<'py, Self>,
+                body: Option<Bound<'py, PyAny>>,
+                json: Json<'py>,
+                id: Option<Bound<'py, PyString>>,
+                headers: Option<Bound<'py, PyDict>>,
+                session: Option<Bound<'py, PyString>>,
+                correlation_id: Option<Bound<'py, PyString>>,
+                content_type: Option<Bound<'py, PyString>>,
+                ttl: Option<Bound<'py, PyAny>>,
+                delay: Option<Bound<'py, PyAny>>,
+                dedup_id: Option<Bound<'py, PyString>>,
+            ) -> PyResult<Py<PyAny>> {
+                let properties = Properties {
+                    id,
+                    headers,
+                    session,
+                    correlation_id,
+                    content_type,
+                    ttl,
+                    delay,
+                    dedup_id,
+                };
+                let message = Outgoing::new(slf.py(), body, json, &properties)?;
+                send::<$mode>(slf, message)
+            }
+
+            /// Sends many: each bytes, text, or a `Message`. Result i is that of message i; some
+            /// may fail and others not, which raises nothing unless the results are asked to.
+            #[pyo3(signature = (messages, /))]
+            fn send_many(
+                slf: &Bound<'_, Self>,
+                messages: Bound<'_, PyAny>,
+            ) -> PyResult<Py<PyAny>> {
+                send_many::<$mode>(slf, &messages)
+            }
+
+            /// Receives up to `max_messages`: as soon as one is there, with what else is ready; an
+            /// empty list after `wait` seconds (10 unless said; 0 looks once) without one. They are
+            /// locked for `lock` seconds, or for as long as the queue says.
+            #[pyo3(signature = (max_messages=1, wait=None, *, lock=None))]
+            fn receive(
+                slf: &Bound<'_, Self>,
+                max_messages: u32,
+                wait: Option<Bound<'_, PyAny>>,
+                lock: Option<Bound<'_, PyAny>>,
+            ) -> PyResult<Py<PyAny>> {
+                let options = receive_options(max_messages, wait.as_ref(), lock.as_ref())?;
+                receive::<$mode>(slf, options)
+            }
+
+            /// Receives one message; `None` after `wait` seconds (10 unless said; 0 looks once)
+            /// without one. It is locked for `lock` seconds, or for as long as the queue says.
+            #[pyo3(signature = (wait=None, *, lock=None))]
+            fn receive_one(
+                slf: &Bound<'_, Self>,
+                wait: Option<Bound<'_, PyAny>>,
+                lock: Option<Bound<'_, PyAny>>,
+            ) -> PyResult<Py<PyAny>> {
+                let options = receive_options(1, wait.as_ref(), lock.as_ref())?;
+                receive_one::<$mode>(slf, options)
+            }
+
+            /// Messages, one after the other, received up to `prefetch` at a time. Without `wait`
+            /// it goes on until it is left; with `wait` it ends after so many seconds without a
+            /// message, with 0 when there is none. What was fetched and not handed over when it is
+            /// left goes back.
+            ///
+            /// The lock of a message runs from when it is fetched: fetch ahead no more than is
+            /// handled within it.
+            #[pyo3(signature = (prefetch=1, *, wait=None, lock=None))]
+            fn consume(
+                slf: &Bound<'_, Self>,
+                prefetch: u32,
+                wait: Option<Bound<'_, PyAny>>,
+                lock: Option<Bound<'_, PyAny>>,
+            ) -> PyResult<Py<PyAny>> {
+                consume::<$mode>(slf, prefetch, wait, lock)
+            }
+
+            /// Acks many deliveries of this queue: result i is that of delivery i.
+            #[pyo3(signature = (deliveries, /))]
+            fn ack_many(
+                slf: &Bound<'_, Self>,
+                deliveries: Bound<'_, PyAny>,
+            ) -> PyResult<Py<PyAny>> {
+                ack_many::<$mode>(slf, &deliveries)
+            }
+
+            /// Ends many deliveries of this queue, each as its `Settlement` says: result i is that
+            /// of entry i.
+            #[pyo3(signature = (settlements, /))]
+            fn settle(
+                slf: &Bound<'_, Self>,
+                settlements: Bound<'_, PyAny>,
+            ) -> PyResult<Py<PyAny>> {
+                settle::<$mode>(slf, &settlements)
+            }
+
+            /// Keeps the locks of many deliveries of this queue for `lock` seconds from now: result
+            /// i is that of delivery i.
+            #[pyo3(signature = (deliveries, lock, /))]
+            fn extend_many(
+                slf: &Bound<'_, Self>,
+                deliveries: Bound<'_, PyAny>,
+                lock: Bound<'_, PyAny>,
+            ) -> PyResult<Py<PyAny>> {
+                extend_many::<$mode>(slf, &deliveries, args::duration(&lock, "lock")?)
+            }
+
+            /// Takes the session of this id, locked for `lock` seconds, or for as long as the queue
+            /// says. `SessionLockedError` when somebody holds it.
+            #[pyo3(signature = (id, /, *, lock=None))]
+            fn session(
+                slf: &Bound<'_, Self>,
+                id: String,
+                lock: Option<Bound<'_, PyAny>>,
+            ) -> PyResult<Py<PyAny>> {
+                let lock = args::some_duration(lock.as_ref(), "lock")?;
+                let finish: fn(Py<PyAny>, Python<'_>) -> PyResult<Py<PyAny>> = $session;
+                finish(session::<$mode>(slf, id, lock)?, slf.py())
+            }
+
+            /// Takes whichever session has work; `None` when none has within `wait` seconds (10
+            /// unless said; 0 looks once).
+            #[pyo3(signature = (wait=None, *, lock=None))]
+            fn next_session(
+                slf: &Bound<'_, Self>,
+                wait: Option<Bound<'_, PyAny>>,
+                lock: Option<Bound<'_, PyAny>>,
+            ) -> PyResult<Py<PyAny>> {
+                let wait = args::some_duration(wait.as_ref(), "wait")?.unwrap_or(WAIT);
+                next_session::<$mode>(slf, wait, args::some_duration(lock.as_ref(), "lock")?)
+            }
+
+            /// Looks at up to `max_messages` in the order of their sending, from after the sequence
+            /// number `after` on, without taking them.
+            #[pyo3(signature = (max_messages=100, *, after=0))]
+            fn peek(slf: &Bound<'_, Self>, max_messages: u32, after: u64) -> PyResult<Py<PyAny>> {
+                peek::<$mode>(slf, max_messages, after)
+            }
+
+            /// Counts and ages.
+            fn statistics(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+                statistics::<$mode>(slf)
+            }
+
+            /// Creates the queue by explicit call; `AlreadyExistsError` if it is there.
+            fn create(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+                create::<$mode>(slf)
+            }
+
+            /// Lists up to `max_messages` dead letters, oldest first, from after the number `after`
+            /// on; those that all the filters match.
+            #[pyo3(signature = (
+                max_messages=100, *, after=0, ids=Vec::new(), reason=None, session=None,
+                header=None, since=None, until=None,
+            ))]
+            #[expect(clippy::too_many_arguments, reason = "they are keywords")]
+            fn dead_letters(
+                slf: &Bound<'_, Self>,
+                max_messages: u32,
+                after: u64,
+                ids: Vec<String>,
+                reason: Option<String>,
+                session: Option<String>,
+                header: Option<(String, String)>,
+                since: Option<Bound<'_, PyAny>>,
+                until: Option<Bound<'_, PyAny>>,
+            ) -> PyResult<Py<PyAny>> {
+                let filter = filter(ids, reason, session, header, since, until)?;
+                list_dead_letters::<$mode>(slf, max_messages, after, filter)
+            }
+
+            /// Sends dead letters back, oldest first, those that all the filters match: their
+            /// budget is whole again. At most `max_messages`, from after the number `after` on, at
+            /// most `per_second`; with `dry_run` they are only counted.
+            #[pyo3(signature = (
+                *, max_messages=None, after=0, per_second=None, dry_run=false, ids=Vec::new(),
+                reason=None, session=None, header=None, since=None, until=None,
+            ))]
+            #[expect(clippy::too_many_arguments, reason = "they are keywords")]
+            fn redrive(
+                slf: &Bound<'_, Self>,
+                max_messages: Option<u64>,
+                after: u64,
+                per_second: Option<u32>,
+                dry_run: bool,
+                ids: Vec<String>,
+                reason: Option<String>,
+                session: Option<String>,
+                header: Option<(String, String)>,
+                since: Option<Bound<'_, PyAny>>,
+                until: Option<Bound<'_, PyAny>>,
+            ) -> PyResult<Py<PyAny>> {
+                let filter = filter(ids, reason, session, header, since, until)?;
+                let options = RedriveOptions {
+                    max: limit(slf.py(), max_messages, "max_messages")?,
+                    after,
+                    per_second: limit(slf.py(), per_second, "per_second")?,
+                    dry_run,
+                };
+                redrive::<$mode>(slf, filter, options)
+            }
+
+            /// Deletes dead letters for good, those that all the filters match: how many.
+            #[pyo3(signature = (
+                *, ids=Vec::new(), reason=None, session=None, header=None, since=None, until=None,
+            ))]
+            fn purge_dead_letters(
+                slf: &Bound<'_, Self>,
+                ids: Vec<String>,
+                reason: Option<String>,
+                session: Option<String>,
+                header: Option<(String, String)>,
+                since: Option<Bound<'_, PyAny>>,
+                until: Option<Bound<'_, PyAny>>,
+            ) -> PyResult<Py<PyAny>> {
+                let filter = filter(ids, reason, session, header, since, until)?;
+                purge_dead_letters::<$mode>(slf, filter)
+            }
+
+            fn __repr__(&self) -> String {
+                format!("<Queue {:?}>", self.0.name)
+            }
+        }
+    };
+}
+
+/// A bound that, given, is not zero: to the library zero is none.
+fn limit<T: Default + PartialEq>(py: Python<'_>, value: Option<T>, name: &str) -> PyResult<T> {
+    match value {
+        Some(value) if value == T::default() => {
+            Err(invalid_argument(py, name, "must be at least 1"))
+        }
+        value => Ok(value.unwrap_or_default()),
+    }
+}
+
+methods!(AsyncQueue, Asyncio, opening);
+methods!(SyncQueue, Blocking, |session, _| Ok(session));
