@@ -35,6 +35,13 @@ impl Batch {
         }
     }
 
+    /// Gives all of them back unblamed. What cannot be given back comes back when its lock ends.
+    pub fn release_all(self) {
+        for delivery in self.iter() {
+            let _ = delivery.release(None, Flags::None);
+        }
+    }
+
     /// The deliveries, in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Delivery> + '_ {
         (0..self.len()).map(|index| self.get(index).expect("the index is below the count"))

@@ -33,6 +33,21 @@ impl<T: Output> Op<T> {
         call(|error| unsafe { qrt_op_cancel(self.handle.get(), error) }).map(drop)
     }
 
+    /// Asks the operation to end, and gives back what it has brought: whether it has ended. One
+    /// that has not gives back by itself what it still brings.
+    pub fn abandon(&self) -> Result<bool> {
+        self.cancel()?;
+        Ok(match self.take() {
+            Ok(None) => false,
+            Ok(Some(value)) => {
+                value.give_back();
+                true
+            }
+            // It failed, or its result was taken before.
+            Err(_) => true,
+        })
+    }
+
     /// Waits for the end on the calling thread, at most this long: whether it has ended.
     /// `WouldDeadlock` on a thread of a runtime.
     pub fn wait(&self, timeout: Option<Duration>) -> Result<bool> {
@@ -100,6 +115,10 @@ pub unsafe trait Output: Sized + sealed::Sealed {
     /// The value as one of several, for event queues.
     #[doc(hidden)]
     const KIND: crate::events::Kind;
+
+    /// Gives back what nobody wants any more.
+    #[doc(hidden)]
+    fn give_back(self) {}
 }
 
 pub(crate) mod sealed {
@@ -167,7 +186,8 @@ unsafe impl Output for u64 {
 
 /// Outputs that are a handle of the ABI in a struct of this crate, or an optional one.
 macro_rules! outputs {
-    (@one $output:ty, $object:ident, $take:ident, $kind:ident, $handle:ident => $wrap:expr) => {
+    (@one $output:ty, $object:ident, $take:ident, $kind:ident, $handle:ident => $wrap:expr
+        $(, $give_back:path)?) => {
         impl sealed::Sealed for $output {}
 
         // SAFETY: the take function fills a handle of this type.
@@ -190,21 +210,25 @@ macro_rules! outputs {
                 let $handle = unsafe { Handle::new(place) };
                 $wrap
             }
+
+            $(fn give_back(self) {
+                $give_back(self);
+            })?
         }
     };
-    ($($name:ident: $object:ident, $take:ident);* $(;)?) => {$(
+    ($($name:ident: $object:ident, $take:ident $(, $give_back:path)?);* $(;)?) => {$(
         outputs!(@one crate::$name, $object, $take, $name,
-            handle => crate::$name(handle.expect("a result is there")));
+            handle => crate::$name(handle.expect("a result is there")) $(, $give_back)?);
     )*};
-    ($($name:ident?: $object:ident, $take:ident);* $(;)?) => {$(
+    ($($name:ident?: $object:ident, $take:ident $(, $give_back:path)?);* $(;)?) => {$(
         outputs!(@one Option<crate::$name>, $object, $take, $name,
-            handle => handle.map(crate::$name));
+            handle => handle.map(crate::$name) $(, $give_back)?);
     )*};
 }
 
 outputs!(
     Client: qrt_client_t, qrt_op_take_client;
-    Batch: qrt_batch_t, qrt_op_take_batch;
+    Batch: qrt_batch_t, qrt_op_take_batch, crate::Batch::release_all;
     SendResults: qrt_send_results_t, qrt_op_take_send_results;
     SettleResults: qrt_settle_results_t, qrt_op_take_settle_results;
     Peeked: qrt_peeked_t, qrt_op_take_peeked;
@@ -214,9 +238,16 @@ outputs!(
 );
 
 outputs!(
-    Session?: qrt_session_t, qrt_op_take_session;
+    Session?: qrt_session_t, qrt_op_take_session, let_go;
     Buffer?: qrt_buffer_t, qrt_op_take_buffer;
 );
+
+fn let_go(session: Option<crate::Session>) {
+    if let Some(session) = session {
+        // What cannot be let go now goes when its lock ends.
+        let _ = session.close();
+    }
+}
 
 impl<T: Output> Started<T> {
     /// The result, waiting on the calling thread if it is not there. `WouldDeadlock` on a thread

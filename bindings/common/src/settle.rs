@@ -33,6 +33,18 @@ impl SendResults {
         self.len() == 0
     }
 
+    /// Whether message `index` is stored, without its id.
+    pub fn check(&self, index: usize) -> Result<()> {
+        let results = self.0.get();
+        // SAFETY: the handle is owned, and the error is copied.
+        unsafe {
+            match qrt_send_results_status(results, index) {
+                QRT_OK => Ok(()),
+                _ => Err(Error::read(qrt_send_results_error(results, index))),
+            }
+        }
+    }
+
     /// A result. `InvalidArgument` when there is none of this index.
     pub fn get(&self, index: usize) -> Result<SendResult<'_>> {
         let results = self.0.get();

@@ -142,6 +142,28 @@ fn an_event_queue_leaves_results_where_they_are() {
 }
 
 #[test]
+fn what_is_abandoned_is_back_at_once() {
+    let (_runtime, _client, queue) = open();
+    for _ in 0..100 {
+        let Started::Pending(op) = queue.receive(&receive(1, WAIT)).unwrap() else {
+            panic!("the queue is empty");
+        };
+        assert!(!op.abandon().unwrap() || op.wait(Some(Duration::ZERO)).unwrap());
+        let Started::Pending(op) = queue.receive(&receive(1, WAIT)).unwrap() else {
+            panic!("the queue is empty");
+        };
+        send(&queue, "late");
+        assert!(op.wait(Some(WAIT)).unwrap());
+        assert!(op.abandon().unwrap(), "it has ended");
+        let batch = queue.receive(&receive(1, Duration::ZERO)).unwrap();
+        let delivery = batch.wait().unwrap().get(0).unwrap();
+        assert_eq!(delivery.attempt(), 1, "it was given back unblamed");
+        delivery.ack(Flags::None).unwrap().wait().unwrap();
+        assert!(op.abandon().unwrap(), "again does nothing");
+    }
+}
+
+#[test]
 fn messages_can_be_looked_at_and_sent_by_reference() {
     let (_runtime, _client, queue) = open();
     let mut message = Message::new(b"again").unwrap();
