@@ -107,6 +107,7 @@ fn wait<T: Output>(py: Python<'_>, op: &Op<T>) -> PyResult<Result<T>> {
             // Whatever comes of these, the signal goes first.
             let _ = op.cancel();
             let _ = py.detach(|| op.wait(Some(GRACE)));
+            let _ = op.abandon();
             return Err(signal);
         }
     }

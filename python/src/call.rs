@@ -1,7 +1,6 @@
 //! Verbs that are awaited.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration, PyStopIteration};
 use pyo3::prelude::*;
@@ -75,7 +74,7 @@ trait Verb: Send + Sync {
     /// Has the end of what goes on told of.
     fn watch(&mut self, events: &Events, tag: u64) -> Result<()>;
 
-    /// Asks it to end. Whether it has ended, or was never begun.
+    /// Asks it to end, and gives back what it has brought. Whether it has ended, or was never begun.
     fn cancel(&self) -> bool;
 
     /// The runtime it belongs to.
@@ -109,7 +108,7 @@ impl<T: Output> Pending<T> {
 
     fn cancel(&self) -> bool {
         // An error is that of a forked child: there is nothing to wait for.
-        self.op.cancel().is_err() || self.op.wait(Some(Duration::ZERO)).unwrap_or(true)
+        self.op.abandon().unwrap_or(true)
     }
 }
 

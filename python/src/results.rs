@@ -20,7 +20,7 @@ pub(crate) struct SendResult {
 impl SendResult {
     /// The result of the only message; its error is raised.
     pub(crate) fn only(py: Python<'_>, results: abi::SendResults) -> PyResult<Py<PyAny>> {
-        results.get(0).raise(py)?;
+        results.check(0).raise(py)?;
         let result = Self {
             results: Arc::new(results),
             index: 0,
