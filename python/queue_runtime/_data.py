@@ -17,9 +17,6 @@ else:
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
-State = Literal["ready", "delayed", "in_flight"]
-Support = Literal["native", "emulated", "unsupported"]
-
 
 def moment(ms: int) -> datetime:
     """Milliseconds since 1970 UTC."""
@@ -68,7 +65,7 @@ class PeekedMessage(_Seen):
     """A message that was looked at, not taken."""
 
     #: How it stands: `ready`, `delayed` or `in_flight`.
-    state: State
+    state: Literal["ready", "delayed", "in_flight"]
     #: Its place in the order of the queue: where a listing goes on.
     sequence: int
     #: Attempts made so far.
@@ -105,7 +102,11 @@ _SeenFields = tuple[
 
 
 def peeked_message(
-    seen: _SeenFields, state: State, sequence: int, attempts: int, enqueued_ms: int
+    seen: _SeenFields,
+    state: Literal["ready", "delayed", "in_flight"],
+    sequence: int,
+    attempts: int,
+    enqueued_ms: int,
 ) -> PeekedMessage:
     """Called by the native module."""
     return PeekedMessage(*seen, state, sequence, attempts, moment(enqueued_ms))
@@ -171,7 +172,7 @@ class Capabilities:
     #: Its name.
     provider: str
     #: How it does what, by the names of capabilities.
-    support: dict[str, Support]
+    support: dict[str, Literal["native", "emulated", "unsupported"]]
     #: Its limits, where it has any.
     limits: dict[str, int | None]
 

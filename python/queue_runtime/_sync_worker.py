@@ -36,9 +36,9 @@ class Worker:
 
         worker.run()
 
-    When a handler returns, its message is acked; when it raises, it is nacked, and comes back as the
-    queue's retry policy says until its budget is spent. Messages of one session are handled one at a
-    time, in order.
+    When a handler returns, its message is acked; when it raises, it is nacked, and comes back as
+    the queue's retry policy says until its budget is spent. Messages of one session are handled
+    one at a time, in order.
 
     The lock of a message is that of its queue: choose one that is longer than its handler takes.
 

@@ -38,9 +38,9 @@ class Worker:
 
         await worker.run()
 
-    When a handler returns, its message is acked; when it raises, it is nacked, and comes back as the
-    queue's retry policy says until its budget is spent. Messages of one session are handled one at a
-    time, in order. Functions that are not `async` run in threads.
+    When a handler returns, its message is acked; when it raises, it is nacked, and comes back as
+    the queue's retry policy says until its budget is spent. Messages of one session are handled
+    one at a time, in order. Functions that are not `async` run in threads.
 
     The lock of a message is that of its queue: choose one that is longer than its handler takes.
 

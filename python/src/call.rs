@@ -6,13 +6,13 @@ use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration, PyStopIteration};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::{PyTypeInfo, intern};
-use queue_runtime_bindings::{Batch, Events, Flags, Op, Output, Result, Started};
+use queue_runtime_bindings::{Batch, Flags, Op, Output, Result, Started};
 
 use crate::client::AsyncClient;
 use crate::consumer::{AsyncConsumer, Next};
 use crate::delivery::AsyncDelivery;
 use crate::error::Raise;
-use crate::event_loop::Waiting;
+use crate::event_loop::{Operation, Waiting};
 use crate::mode::{Class, Effect, Mode, Subject};
 use crate::queue::AsyncQueue;
 use crate::runtime::Home;
@@ -47,7 +47,7 @@ impl Mode for Asyncio {
             of,
             effect,
             begin,
-            pending: None,
+            op: None,
             finish,
         };
         Call::object(py, name, State::Verb(Box::new(verb)))
@@ -58,10 +58,7 @@ impl Mode for Asyncio {
     }
 
     fn next(py: Python<'_>, consumer: Py<AsyncConsumer>) -> PyResult<Py<PyAny>> {
-        let verb = Iteration {
-            consumer,
-            pending: None,
-        };
+        let verb = Iteration { consumer, op: None };
         Call::object(py, "Consumer.__anext__", State::Verb(Box::new(verb)))
     }
 }
@@ -71,45 +68,11 @@ trait Verb: Send + Sync {
     /// Begins it, or takes what came of it: nothing while it goes on.
     fn step(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>>;
 
-    /// Has the end of what goes on told of.
-    fn watch(&mut self, events: &Events, tag: u64) -> Result<()>;
-
-    /// Asks it to end, and gives back what it has brought. Whether it has ended, or was never begun.
-    fn cancel(&self) -> bool;
+    /// What goes on.
+    fn operation(&self) -> Option<Arc<dyn Operation>>;
 
     /// The runtime it belongs to.
     fn home(&self) -> &Home;
-}
-
-/// An operation that goes on, and whether its end will be told of.
-struct Pending<T: Output> {
-    op: Arc<Op<T>>,
-    is_watched: bool,
-}
-
-impl<T: Output> Pending<T> {
-    fn new(op: Arc<Op<T>>) -> Self {
-        Self {
-            op,
-            is_watched: false,
-        }
-    }
-
-    fn take(&self) -> Option<Result<T>> {
-        self.op.take().transpose()
-    }
-
-    fn watch(&mut self, events: &Events, tag: u64) -> Result<()> {
-        if !std::mem::replace(&mut self.is_watched, true) {
-            events.watch(&self.op, tag)?;
-        }
-        Ok(())
-    }
-
-    fn cancel(&self) -> bool {
-        // An error is that of a forked child: there is nothing to wait for.
-        self.op.abandon().unwrap_or(true)
-    }
 }
 
 /// A verb of the library: begun when it is first awaited, as everything in asyncio.
@@ -117,7 +80,7 @@ struct Typed<C, T: Output, B, F> {
     of: Py<C>,
     effect: Effect,
     begin: B,
-    pending: Option<Pending<T>>,
+    op: Option<Arc<Op<T>>>,
     finish: F,
 }
 
@@ -130,12 +93,12 @@ where
 {
     fn step(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         let parts: &C::Parts = self.of.get();
-        let ended = match &self.pending {
-            Some(pending) => pending.take(),
+        let ended = match &self.op {
+            Some(op) => op.take().transpose(),
             None => match (self.begin)(parts, Flags::None) {
                 Ok(Started::Done(value)) => Some(Ok(value)),
                 Ok(Started::Pending(op)) => {
-                    self.pending = Some(Pending::new(Arc::new(op)));
+                    self.op = Some(Arc::new(op));
                     None
                 }
                 Err(error) => Some(Err(error)),
@@ -148,13 +111,8 @@ where
         }
     }
 
-    fn watch(&mut self, events: &Events, tag: u64) -> Result<()> {
-        let pending = self.pending.as_mut();
-        pending.map_or(Ok(()), |pending| pending.watch(events, tag))
-    }
-
-    fn cancel(&self) -> bool {
-        self.pending.as_ref().is_none_or(Pending::cancel)
+    fn operation(&self) -> Option<Arc<dyn Operation>> {
+        self.op.clone().map(|op| op as Arc<dyn Operation>)
     }
 
     fn home(&self) -> &Home {
@@ -165,36 +123,31 @@ where
 /// The next message of a consumer.
 struct Iteration {
     consumer: Py<AsyncConsumer>,
-    pending: Option<Pending<Batch>>,
+    op: Option<Arc<Op<Batch>>>,
 }
 
 impl Verb for Iteration {
     fn step(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         let feed: &Arc<_> = self.consumer.get();
-        if let Some(pending) = &self.pending {
-            let Some(received) = pending.take() else {
+        if let Some(op) = &self.op {
+            let Some(received) = op.take().transpose() else {
                 return Ok(None);
             };
-            self.pending = None;
+            self.op = None;
             feed.take(received).raise(py)?;
         }
         match feed.next().raise(py)? {
             Next::Delivery(delivery) => feed.object::<Asyncio>(py, delivery).map(Some),
             Next::End => Err(PyStopAsyncIteration::new_err(())),
             Next::Receive(op) => {
-                self.pending = Some(Pending::new(op));
+                self.op = Some(op);
                 Ok(None)
             }
         }
     }
 
-    fn watch(&mut self, events: &Events, tag: u64) -> Result<()> {
-        let pending = self.pending.as_mut();
-        pending.map_or(Ok(()), |pending| pending.watch(events, tag))
-    }
-
-    fn cancel(&self) -> bool {
-        self.pending.as_ref().is_none_or(Pending::cancel)
+    fn operation(&self) -> Option<Arc<dyn Operation>> {
+        self.op.clone().map(|op| op as Arc<dyn Operation>)
     }
 
     fn home(&self) -> &Home {
@@ -256,27 +209,32 @@ impl Call {
             }
         };
         if let Some(thrown) = &self.thrown {
-            if verb.cancel() {
+            if verb.operation().is_none_or(|operation| operation.abandon()) {
                 return Err(thrown.clone_ref(py));
             }
         } else if let Some(value) = verb.step(py)? {
             return Ok(Step::Over(value));
         }
-        let waiting = match &self.waiting {
-            Some(waiting) => waiting,
-            None => self.waiting.insert(Waiting::new(py, verb.home())?),
+        let Some(operation) = verb.operation() else {
+            return Err(PyRuntimeError::new_err("there is nothing to wait for"));
         };
-        let future = waiting.future(py)?;
-        verb.watch(waiting.events(), waiting.tag()).raise(py)?;
-        Ok(Step::Wait(future))
+        let waiting = match &self.waiting {
+            Some(waiting) if waiting.is_for(&operation) => waiting,
+            _ => self
+                .waiting
+                .insert(Waiting::new(py, verb.home(), operation)?),
+        };
+        waiting.future(py).map(Step::Wait)
     }
 
     /// Forgets everything. What still goes on is cancelled.
     fn end(&mut self) {
         self.waiting = None;
         self.thrown = None;
-        if let State::Verb(verb) = std::mem::replace(&mut self.state, State::Over) {
-            verb.cancel();
+        if let State::Verb(verb) = std::mem::replace(&mut self.state, State::Over)
+            && let Some(operation) = verb.operation()
+        {
+            operation.abandon();
         }
     }
 }
@@ -290,10 +248,6 @@ impl Drop for Call {
 #[pymethods]
 impl Call {
     fn __await__(slf: Py<Self>) -> Py<Self> {
-        slf
-    }
-
-    fn __iter__(slf: Py<Self>) -> Py<Self> {
         slf
     }
 

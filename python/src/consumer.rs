@@ -141,7 +141,8 @@ impl Feed {
     /// Hands nothing over any more. Who waits for the next message is told that there is none.
     fn close(&self) {
         self.over.store(true, Relaxed);
-        for receive in std::mem::take(&mut *self.receives()) {
+        let receives = std::mem::take(&mut *self.receives());
+        for receive in receives {
             if let Some(op) = receive.upgrade() {
                 // What cannot be cancelled, in a forked child, does not wait either.
                 let _ = op.cancel();

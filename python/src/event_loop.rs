@@ -3,14 +3,14 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::exceptions::PyNotImplementedError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
-use queue_runtime_bindings::{Events, Runtime};
+use queue_runtime_bindings::{Events, Op, Output, Result, Runtime};
 
 use crate::at_exit;
 use crate::error::Raise;
@@ -19,29 +19,62 @@ use crate::runtime::Home;
 /// How many ended operations are taken from the library at once.
 const BATCH: usize = 256;
 
+/// Something of the library's that goes on.
+pub(crate) trait Operation: Send + Sync {
+    /// Has its end told of.
+    fn watch(&self, events: &Events, tag: u64) -> Result<()>;
+
+    /// Asks it to end, and gives back what it has brought. Whether it has ended.
+    fn abandon(&self) -> bool;
+}
+
+impl<T: Output> Operation for Op<T> {
+    fn watch(&self, events: &Events, tag: u64) -> Result<()> {
+        events.watch(self, tag)
+    }
+
+    fn abandon(&self) -> bool {
+        // An error is that of a forked child: there is nothing to wait for.
+        Op::abandon(self).unwrap_or(true)
+    }
+}
+
 /// What a loop calls when its descriptor is readable.
 #[pyclass(frozen, module = "queue_runtime._native")]
 pub(crate) struct Hub {
     events: Events,
-    /// Futures of operations that go on, by their tags.
-    futures: Mutex<HashMap<u64, Py<PyAny>>>,
+    /// What goes on, by tags.
+    entries: Mutex<HashMap<u64, Entry>>,
     next_tag: AtomicU64,
+}
+
+/// An operation, and the future that is done when it has ended.
+struct Entry {
+    operation: Arc<dyn Operation>,
+    future: Py<PyAny>,
 }
 
 impl Hub {
     /// Never held while the interpreter is entered.
-    fn futures(&self) -> MutexGuard<'_, HashMap<u64, Py<PyAny>>> {
-        self.futures.lock().unwrap_or_else(PoisonError::into_inner)
+    fn entries(&self) -> MutexGuard<'_, HashMap<u64, Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn expect(&self, tag: u64, future: Py<PyAny>) {
-        let before = self.futures().insert(tag, future);
+    fn set(&self, tag: u64, entry: Entry) {
+        let before = self.entries().insert(tag, entry);
         drop(before);
     }
 
-    fn forget(&self, tag: u64) {
-        let future = self.futures().remove(&tag);
-        drop(future);
+    fn remove(&self, tag: u64) -> Option<Entry> {
+        self.entries().remove(&tag)
+    }
+
+    /// Ends what goes on for a loop that does not.
+    fn abandon(&self) {
+        let entries = std::mem::take(&mut *self.entries());
+        for entry in entries.values() {
+            entry.operation.abandon();
+        }
     }
 }
 
@@ -55,11 +88,13 @@ impl Hub {
             // A thread that the exiting process leaves behind is not to be woken any more.
             if !at_exit::is_over() {
                 for tag in tags {
-                    let future = self.futures().remove(&tag);
-                    let Some(future) = future else { continue };
+                    let Some(entry) = self.remove(tag) else {
+                        continue;
+                    };
+                    let future = entry.future.bind(py);
                     // What goes wrong with one must not keep the others.
-                    if let Err(error) = wake(future.bind(py)) {
-                        error.write_unraisable(py, Some(future.bind(py)));
+                    if let Err(error) = wake(future) {
+                        error.write_unraisable(py, Some(future));
                     }
                 }
             }
@@ -113,7 +148,7 @@ impl Hubs {
         self.forget_closed_loops(py)?;
         let hub = Hub {
             events: Events::new(runtime).raise(py)?,
-            futures: Mutex::default(),
+            entries: Mutex::default(),
             next_tag: AtomicU64::new(0),
         };
         let fd = hub.events.fd().ok_or_else(|| {
@@ -139,6 +174,8 @@ impl Hubs {
         for attached in all {
             if is_open(attached.event_loop.bind(py))?.is_some() {
                 open.push(attached);
+            } else {
+                attached.hub.get().abandon();
             }
         }
         self.list().extend(open);
@@ -212,49 +249,58 @@ fn running_loop(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
     Ok((!event_loop.is_none()).then_some(event_loop))
 }
 
-/// A place in a hub. Its operation is watched under its tag.
+/// An operation's place in a hub.
 pub(crate) struct Waiting {
     hub: Py<Hub>,
     event_loop: Py<PyAny>,
+    operation: Arc<dyn Operation>,
     tag: u64,
 }
 
 impl Waiting {
     /// A place in the hub of the running loop.
-    pub(crate) fn new(py: Python<'_>, home: &Home) -> PyResult<Self> {
+    pub(crate) fn new(
+        py: Python<'_>,
+        home: &Home,
+        operation: Arc<dyn Operation>,
+    ) -> PyResult<Self> {
         static GET: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         let event_loop = GET.import(py, "asyncio", "get_running_loop")?.call0()?;
         let hub = home.hubs.get(&event_loop, &home.runtime)?;
         let tag = hub.get().next_tag.fetch_add(1, Relaxed) & Events::MAX_TAG;
+        operation.watch(&hub.get().events, tag).raise(py)?;
         let event_loop = event_loop.unbind();
         Ok(Self {
             hub,
             event_loop,
+            operation,
             tag,
         })
     }
 
-    pub(crate) fn events(&self) -> &Events {
-        &self.hub.get().events
+    pub(crate) fn is_for(&self, operation: &Arc<dyn Operation>) -> bool {
+        std::ptr::addr_eq(Arc::as_ptr(&self.operation), Arc::as_ptr(operation))
     }
 
-    pub(crate) fn tag(&self) -> u64 {
-        self.tag
-    }
-
-    /// A future that is done when the operation has ended, as a task wants to be given it.
+    /// A future that is done when the operation has ended, as a task wants to be given it. Only on
+    /// the loop's own thread, so that the end is not told of before.
     pub(crate) fn future(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let future = self
             .event_loop
             .call_method0(py, intern!(py, "create_future"))?;
         future.setattr(py, intern!(py, "_asyncio_future_blocking"), true)?;
-        self.hub.get().expect(self.tag, future.clone_ref(py));
+        let operation = self.operation.clone();
+        let entry = Entry {
+            operation,
+            future: future.clone_ref(py),
+        };
+        self.hub.get().set(self.tag, entry);
         Ok(future)
     }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.hub.get().forget(self.tag);
+        drop(self.hub.get().remove(self.tag));
     }
 }

@@ -224,7 +224,7 @@ def _each(
     then: Callable[[World, Table, Any], None] | None,
 ) -> None:
     check.equal("the number of results", len(entries), len(results))
-    for number, (entry, result) in enumerate(zip(entries, results), 1):
+    for number, (entry, result) in enumerate(zip(entries, results, strict=True), 1):
         try:
             if check.ended(entry.get("error"), result.error, world.context) and then:
                 then(world, entry, result)
@@ -252,7 +252,7 @@ def _received(world: World, step: Step, deliveries: list[Any]) -> None:
     if "expect" in table:
         any_order = table.get("any_order", False)
         check.seen(table["expect"], deliveries, any_order, world.context)
-    for name, delivery in zip(table.get("as", []), deliveries):
+    for name, delivery in zip(table.get("as", []), deliveries, strict=False):
         world.deliveries[name] = delivery
     for delivery in deliveries:
         world.deliveries[delivery.body.decode(errors="replace")] = delivery

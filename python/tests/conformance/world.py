@@ -125,7 +125,8 @@ class World:
 
     async def turn(self) -> None:
         """Lets the runtime do what is due, and the event loop hear of it."""
-        # A wait that is cancelled ends on the runtime's one thread, after all that was woken before.
+        # A wait that is cancelled ends on the runtime's one thread, after all that was woken
+        # before.
         queue = (await self.client("a turn")).queue("turn")
         waiting = asyncio.create_task(queue.receive_one(PATIENCE))
         await asyncio.sleep(0)

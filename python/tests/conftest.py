@@ -1,0 +1,43 @@
+"""What the tests have in common."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+#: Nothing here waits this long in real time, unless it hangs.
+PATIENCE = 30.0
+
+#: How many times the usual work to do.
+SOAK = int(os.environ.get("QRT_SOAK", "1"))
+
+
+class Program:
+    """Runs Python programs."""
+
+    def __init__(self, folder: os.PathLike[str]) -> None:
+        self._folder = folder
+
+    def start(self, source: str, *arguments: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-X", "faulthandler", "-c", textwrap.dedent(source), *arguments]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, cwd=self._folder, stdout=pipe, stderr=pipe, text=True)
+
+    def run(self, source: str, *arguments: str) -> str:
+        """Its output. It must end by itself, with nothing on stderr."""
+        with self.start(source, *arguments) as process:
+            try:
+                output, errors = process.communicate(timeout=PATIENCE)
+            finally:
+                process.kill()
+        assert (process.returncode, errors) == (0, ""), output
+        return output
+
+
+@pytest.fixture
+def program(tmp_path) -> Program:
+    return Program(tmp_path)
