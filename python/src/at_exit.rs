@@ -39,6 +39,13 @@ pub(crate) fn park_if_over() {
     }
 }
 
+/// `park_if_over`, for who has the interpreter's lock.
+pub(crate) fn stay_if_over(py: Python<'_>) {
+    if is_over() {
+        py.detach(park_if_over);
+    }
+}
+
 /// Shuts every runtime down.
 #[pyfunction]
 fn shut_down(py: Python<'_>) {

@@ -251,6 +251,10 @@ impl Call {
         slf
     }
 
+    fn __iter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
     fn __next__(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         match self.step(py)? {
             Step::Wait(future) => Ok(Some(future)),

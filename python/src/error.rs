@@ -2,11 +2,17 @@
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use queue_runtime_bindings::Error;
+use queue_runtime_bindings::{Error, Status};
+
+use crate::at_exit;
 
 /// The exception for an error.
 #[cold]
 pub(crate) fn exception(py: Python<'_>, error: &Error) -> PyErr {
+    if error.status == Status::CLOSED {
+        // A thread that the exiting process leaves behind has nobody to tell.
+        at_exit::stay_if_over(py);
+    }
     match object(py, error) {
         Ok(exception) => PyErr::from_value(exception),
         Err(error) => error,

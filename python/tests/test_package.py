@@ -97,7 +97,7 @@ def snippets() -> list[str]:
 
 
 def test_the_readmes_show_how():
-    assert len(snippets()) >= 2
+    assert len(snippets()) >= 3
 
 
 @pytest.mark.parametrize("snippet", snippets(), ids=lambda text: text.split("\n")[0])
