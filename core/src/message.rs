@@ -72,21 +72,33 @@ fn uuid(text: &str) -> Option<(NonZeroU64, u64)> {
     Some((NonZeroU64::new((number >> 64) as u64)?, number as u64))
 }
 
+/// Where each byte of a UUID is printed.
+const PLACES: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
+
+/// Each byte as two digits.
+const HEX: [[u8; 2]; 256] = {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut hex = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        hex[byte] = [DIGITS[byte >> 4], DIGITS[byte & 0xf]];
+        byte += 1;
+    }
+    hex
+};
+
 impl fmt::Display for MessageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Id::Given(text) => f.write_str(text),
             Id::Made(high, low) => {
-                let high = high.get();
-                write!(
-                    f,
-                    "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
-                    high >> 32,
-                    high >> 16 & 0xffff,
-                    high & 0xffff,
-                    low >> 48,
-                    low & 0xffff_ffff_ffff
-                )
+                // By hand: an id is written for every message that another language sees.
+                let number = u128::from(high.get()) << 64 | u128::from(*low);
+                let mut text = [b'-'; 36];
+                for (byte, place) in number.to_be_bytes().into_iter().zip(PLACES) {
+                    text[place..place + 2].copy_from_slice(&HEX[usize::from(byte)]);
+                }
+                f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
             }
         }
     }
