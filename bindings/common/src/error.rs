@@ -23,6 +23,8 @@ impl Status {
     pub const TIMEOUT: Status = Status(QRT_ERR_TIMEOUT);
     /// The object belongs to the parent of this forked process.
     pub const FORKED: Status = Status(QRT_ERR_FORKED);
+    /// A bug of the library.
+    pub const PANIC: Status = Status(QRT_ERR_PANIC);
 
     /// The name, such as `lock_lost`.
     pub fn name(self) -> &'static str {

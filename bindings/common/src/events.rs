@@ -29,6 +29,12 @@ macro_rules! values {
             $kind($value),
         )*}
 
+        $(impl From<$value> for Value {
+            fn from(value: $value) -> Self {
+                Self::$kind(value)
+            }
+        })*
+
         /// The kinds of results.
         #[doc(hidden)]
         #[derive(Clone, Copy)]
