@@ -1,0 +1,60 @@
+//! The verbs that JavaScript calls, each in the file of what it works on.
+
+mod client;
+mod delivery;
+mod looking;
+mod queue;
+mod session;
+
+use crate::link::{Link, Outcome, Verb};
+use crate::reply::Answer;
+
+/// Every verb under its name in JavaScript.
+pub const VERBS: &[(&str, Verb)] = &[
+    ("cancel", Link::cancel),
+    ("drain", Link::drain),
+    ("again", Link::again),
+    ("runtime", client::runtime),
+    ("sharedRuntime", client::shared_runtime),
+    ("dropRuntime", client::drop_runtime),
+    ("now", client::now),
+    ("advance", client::advance),
+    ("metrics", client::metrics),
+    ("connect", client::connect),
+    ("dropClient", client::drop_client),
+    ("closeClient", client::close),
+    ("capabilities", client::capabilities),
+    ("openQueue", client::open_queue),
+    ("dropQueue", queue::drop_queue),
+    ("send", queue::send),
+    ("receive", queue::receive),
+    ("settle", queue::settle),
+    ("extendMany", queue::extend),
+    ("create", queue::create),
+    ("acceptSession", queue::accept_session),
+    ("acceptNextSession", queue::accept_next_session),
+    ("ack", delivery::ack),
+    ("nack", delivery::nack),
+    ("release", delivery::release),
+    ("deadLetter", delivery::dead_letter),
+    ("extend", delivery::extend),
+    ("lockedUntil", delivery::locked_until),
+    ("forget", delivery::forget),
+    ("dropSession", session::drop_session),
+    ("receiveOfSession", session::receive),
+    ("renewSession", session::renew),
+    ("sessionLockedUntil", session::locked_until),
+    ("sessionState", session::state),
+    ("setSessionState", session::set_state),
+    ("closeSession", session::close),
+    ("peek", looking::peek),
+    ("statistics", looking::statistics),
+    ("deadLetters", looking::dead_letters),
+    ("redrive", looking::redrive),
+    ("purge", looking::purge),
+];
+
+/// What a verb answers that always ends at once.
+fn ended(answer: Answer) -> queue_runtime_bindings::Result<Outcome> {
+    Ok(Outcome::Ended(answer))
+}

@@ -1,0 +1,76 @@
+/**
+ * A message-queue engine that runs inside your program.
+ *
+ * What keeps the process alive: a call that waits (`receive`, a full queue's `send`, the `next` of a
+ * loop over messages) and a worker that was not stopped. What does not: clients, queues, sessions and
+ * deliveries by themselves. `client.unref()` lets a process end in the middle of a wait.
+ *
+ * @module
+ */
+
+export {
+  type Capabilities,
+  type Client,
+  type ConnectOptions,
+  connect,
+  type Support,
+} from "./client.js";
+export type { ConsumeOptions, Consumer } from "./consumer.js";
+export type { DeadLetterOptions, DelayOptions, Delivery, SignalOptions } from "./delivery.js";
+export {
+  AlreadyExistsError,
+  CancelledError,
+  CircuitOpenError,
+  ClosedError,
+  CorruptError,
+  type ErrorCode,
+  type ErrorDetails,
+  ForkedError,
+  FullError,
+  InvalidArgumentError,
+  InvalidConfigError,
+  InvalidMessageError,
+  InvalidReceiptError,
+  IoError,
+  LockLostError,
+  MessageTooLargeError,
+  PanicError,
+  PermissionDeniedError,
+  ProviderError,
+  QueueError,
+  QueueNotFoundError,
+  SessionLockedError,
+  SessionLockLostError,
+  ThrottledError,
+  TimeoutError,
+  UnauthenticatedError,
+  UnavailableError,
+  UnsupportedError,
+  WouldDeadlockError,
+} from "./errors.js";
+export type {
+  DeadLetter,
+  DeadLetterFilter,
+  DeadLettersOptions,
+  MessageState,
+  PeekedMessage,
+  PeekOptions,
+  PurgeOptions,
+  RedriveOptions,
+  RedriveReport,
+  Statistics,
+} from "./looking.js";
+export type {
+  Body,
+  MessageOptions,
+  OutgoingMessage,
+  ReceivedMessage,
+  SendResult,
+} from "./message.js";
+export type { Capability, Duration, QueueOptions, RuntimeOptions } from "./options.js";
+export type { AcceptNextOptions, AcceptOptions, Queue, SendOptions, Settlement } from "./queue.js";
+export type { ReceiveOptions } from "./receive.js";
+export type { Results, SendOutcome, SettleOutcome } from "./results.js";
+export { Runtime } from "./runtime.js";
+export type { Session } from "./session.js";
+export type { Handler, HandlerContext, ProcessOptions, StopOptions, Worker } from "./worker.js";

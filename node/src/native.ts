@@ -1,0 +1,59 @@
+/** The native half: functions without arguments or results. What they say is in `memory.ts`. */
+
+/** A verb: its arguments are in the request, its reply comes into the page. */
+export type Verb = () => void;
+
+interface Native {
+  /** Takes the function that is called, soon, when operations have ended. */
+  listen(wake: () => void): void;
+  lendRequest(memory: ArrayBufferLike): void;
+  lendPage(memory: ArrayBufferLike): void;
+  /** Keeps the event loop alive. */
+  hold(): void;
+  letGo(): void;
+
+  cancel: Verb;
+  drain: Verb;
+  again: Verb;
+  runtime: Verb;
+  sharedRuntime: Verb;
+  dropRuntime: Verb;
+  now: Verb;
+  advance: Verb;
+  metrics: Verb;
+  connect: Verb;
+  dropClient: Verb;
+  closeClient: Verb;
+  capabilities: Verb;
+  openQueue: Verb;
+  dropQueue: Verb;
+  send: Verb;
+  receive: Verb;
+  settle: Verb;
+  extendMany: Verb;
+  create: Verb;
+  acceptSession: Verb;
+  acceptNextSession: Verb;
+  ack: Verb;
+  nack: Verb;
+  release: Verb;
+  deadLetter: Verb;
+  extend: Verb;
+  lockedUntil: Verb;
+  forget: Verb;
+  dropSession: Verb;
+  receiveOfSession: Verb;
+  renewSession: Verb;
+  sessionLockedUntil: Verb;
+  sessionState: Verb;
+  setSessionState: Verb;
+  closeSession: Verb;
+  peek: Verb;
+  statistics: Verb;
+  deadLetters: Verb;
+  redrive: Verb;
+  purge: Verb;
+}
+
+// Beside this file once it is built.
+export const native: Native = require("./queue_runtime.node");
