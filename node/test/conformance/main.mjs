@@ -1,0 +1,77 @@
+// Every conformance scenario on `memory:`, from Node: all in virtual time, those that make sense
+// there in real time as well. One line each, for TAP; the rows go into the file named.
+//
+//     node main.mjs SCENARIOS ROWS.json
+
+import { connect } from "queue-runtime";
+
+import { merge, print } from "./report.mjs";
+import { scenarios } from "./scenario.mjs";
+import { TooLate, World } from "./world.mjs";
+
+/** In real time scenarios wait most of the time, so they wait together. */
+const TOGETHER = 16;
+
+/** How often a scenario is begun anew when the engine's thread was quicker than a cancel. */
+const TRIES = 100;
+
+async function runOne(scenario, virtual, tries = TRIES) {
+  const world = new World(scenario, virtual);
+  try {
+    await world.run();
+    return ["pass", null];
+  } catch (error) {
+    if (error instanceof TooLate && tries > 1) return await runOne(scenario, virtual, tries - 1);
+    return ["fail", error.message || "every cancel came too late"];
+  } finally {
+    await world.close();
+  }
+}
+
+/** Why a scenario is not run: a declared capability, and nothing else. */
+function skipped({ needs, lacks }, support) {
+  const has = (capability) => support[capability] !== "unsupported";
+  const lacking = needs.find((capability) => !has(capability));
+  if (lacking !== undefined) return `${lacking} is unsupported`;
+  const having = lacks.find(has);
+  return having && `${having} is supported`;
+}
+
+async function runAll(chosen, provider, virtual, support, results) {
+  const left = chosen.values();
+  const work = async () => {
+    for (const scenario of left) {
+      const skip = skipped(scenario, support);
+      const [result, reason] = skip ? ["skip", skip] : await runOne(scenario, virtual);
+      const { theme, name } = scenario;
+      const kind = skip ? "capability" : null;
+      results.push({
+        theme,
+        row: { provider, language: "node", scenario: name, result, kind, reason },
+      });
+      const line = `${result === "fail" ? "not ok" : "ok"} - ${provider}::${theme}::${name}`;
+      console.log(skip ? `${line} # SKIP ${skip}` : line);
+    }
+  };
+  await Promise.all(Array.from({ length: TOGETHER }, work));
+}
+
+const [folder, path] = process.argv.slice(2);
+const all = scenarios(folder);
+const client = await connect("memory:");
+const { support } = client.capabilities;
+await client.close();
+
+const results = [];
+await runAll(all, "memory", true, support, results);
+const inRealTime = all.filter(({ tags }) => tags.includes("real_time"));
+await runAll(inRealTime, "memory-real-time", false, support, results);
+
+print(results);
+merge(
+  results.map(({ row }) => row),
+  path,
+);
+const ran = results.filter(({ row }) => row.result !== "skip").length;
+if (ran === 0) console.log("not ok - no scenario ran");
+process.exitCode = ran === 0 || results.some(({ row }) => row.result === "fail") ? 1 : 0;

@@ -1,0 +1,198 @@
+// The scenarios, as read from their files. An unknown key, anywhere, is an error.
+
+import { readdirSync, readFileSync } from "node:fs";
+import { basename, join } from "node:path";
+
+import { parse } from "smol-toml";
+
+import { expand, isTable } from "./text.mjs";
+
+const SCENARIO = ["name", "about", "needs", "lacks", "tags", "options", "steps"];
+const TAGS = ["real_time", "embedded"];
+/** What every step may say. */
+const COMMON = ["client", "queue", "start", "error"];
+const MESSAGE = [
+  "id",
+  "headers",
+  "session",
+  "correlation_id",
+  "content_type",
+  "ttl",
+  "delay",
+  "dedup_id",
+  "duplicate_of",
+];
+const SEEN = [
+  "body",
+  "id",
+  "id_of",
+  "session",
+  "attempt",
+  "attempts",
+  "headers",
+  "correlation_id",
+  "content_type",
+  "state",
+  "reason",
+  "description",
+  "source",
+  "enqueued_at",
+  "locked_until",
+  "first_delivered_at",
+  "dead_lettered_at",
+];
+const ERROR = ["kind", "field", "capability", "queue", "size", "limit"];
+const FILTER = ["ids_of", "reason", "session", "header", "since", "until"];
+const REDRIVEN = ["matched", "redriven", "failed"];
+const COUNTS = [
+  "ready",
+  "in_flight",
+  "delayed",
+  "dead",
+  "depth",
+  "bytes",
+  "sessions",
+  "oldest_age",
+];
+
+/** What each verb may say beside its main argument. */
+const VERBS = {
+  send: MESSAGE,
+  send_many: [],
+  receive: ["wait", "lock", "from", "expect", "count", "any_order", "as"],
+  ack: [],
+  nack: ["reason", "delay"],
+  release: ["delay"],
+  dead_letter: ["reason", "description"],
+  settle_many: [],
+  extend: ["lock", "locked_until"],
+  extend_many: ["lock"],
+  drop: [],
+  accept: ["lock", "as", "locked_until"],
+  accept_next: ["lock", "as", "expect"],
+  renew: ["lock", "locked_until"],
+  close_session: [],
+  drop_session: [],
+  state: ["expect"],
+  set_state: ["to"],
+  peek: ["after", "expect"],
+  dead_letters: ["where", "after", "expect"],
+  redrive: ["where", "max", "per_second", "dry_run", "after", "expect"],
+  purge: ["where", "expect"],
+  statistics: [],
+  create: [],
+  advance: [],
+  pending: [],
+  cancel: [],
+  connect: ["url", "url_options", "require"],
+  configure: ["options"],
+  close_client: [],
+};
+const STARTED = ["send", "receive", "accept_next", "redrive"];
+const SEEING = ["receive", "accept_next", "peek", "dead_letters"];
+
+/** Every scenario of a folder, with the theme of its file. */
+export function scenarios(folder) {
+  const files = readdirSync(folder).sort();
+  const all = files.flatMap((file) => {
+    const { scenario, ...rest } = parse(readFileSync(join(folder, file), "utf8"));
+    checkKeys(file, rest, []);
+    return scenario.map((written) => read(basename(file, ".toml"), written));
+  });
+  const names = new Set(all.map(({ name }) => name));
+  if (names.size < all.length) throw new Error("two scenarios have one name");
+  return all;
+}
+
+function read(theme, written) {
+  const { name } = written;
+  try {
+    checkKeys("the scenario", written, SCENARIO);
+    const { needs = [], lacks = [], tags = [], options = {} } = written;
+    for (const tag of tags) if (!TAGS.includes(tag)) throw new Error(`there is no tag ${tag}`);
+    const started = new Map();
+    const steps = written.steps.map((step) => readStep(step, started));
+    if (started.size > 0) throw new Error("a step is started and neither joined nor cancelled");
+    return { theme, name, needs, lacks, tags, options, steps };
+  } catch (error) {
+    throw new Error(`${theme}: ${name}: ${error.message}`);
+  }
+}
+
+/** A step: its verb and its arguments, those of a started one in its join. */
+function readStep(written, started) {
+  const text = JSON.stringify(written);
+  try {
+    let step = expand(written);
+    const join = step.join;
+    if (join !== undefined) {
+      const { start: _, ...whole } = take(started, join);
+      step = { ...whole, ...step };
+      delete step.join;
+    }
+    if (step.cancel !== undefined) take(started, step.cancel);
+    const verbs = Object.keys(step).filter((key) => key in VERBS);
+    if (verbs.length !== 1) throw new Error(`the verbs are ${verbs.join(", ") || "none"}`);
+    const [verb] = verbs;
+    checkStep(verb, step, join !== undefined);
+    if (step.start !== undefined) started.set(step.start, step);
+    return { ...step, verb, text, join };
+  } catch (error) {
+    throw new Error(`${text}: ${error.message}`);
+  }
+}
+
+function take(started, name) {
+  const step = started.get(name);
+  if (!started.delete(name)) throw new Error(`${name} was not started`);
+  return step;
+}
+
+function checkStep(verb, step, joined) {
+  checkKeys(verb, step, [verb, ...COMMON, ...VERBS[verb]]);
+  if (step.start !== undefined && (joined || !STARTED.includes(verb))) {
+    throw new Error("this step cannot be started");
+  }
+  const says = step.expect !== undefined || (verb === "receive" && step.count !== undefined);
+  if (SEEING.includes(verb) && !says && step.error === undefined && step.start === undefined) {
+    throw new Error("it must say what comes");
+  }
+  checkError(step.error);
+  if (["receive", "peek", "dead_letters"].includes(verb)) {
+    for (const seen of step.expect ?? []) if (isTable(seen)) checkKeys("expect", seen, SEEN);
+  }
+  if (step.where !== undefined) checkKeys("where", step.where, FILTER);
+  if (verb === "redrive") checkKeys("expect", step.expect ?? {}, REDRIVEN);
+  if (verb === "statistics") checkKeys(verb, step.statistics, COUNTS);
+  const entries = {
+    send_many: ["body", "error", ...MESSAGE],
+    settle_many: [
+      "ack",
+      "nack",
+      "release",
+      "dead_letter",
+      "reason",
+      "description",
+      "delay",
+      "error",
+    ],
+    extend_many: ["extend", "error"],
+  }[verb];
+  if (entries !== undefined) {
+    for (const entry of step[verb]) {
+      if (!isTable(entry)) continue;
+      checkKeys(verb, entry, entries);
+      checkError(entry.error);
+    }
+  }
+}
+
+function checkError(error) {
+  if (isTable(error)) checkKeys("error", error, ERROR);
+}
+
+function checkKeys(of, table, known) {
+  for (const key of Object.keys(table)) {
+    if (!known.includes(key)) throw new Error(`${of} has the unknown key ${key}`);
+  }
+}

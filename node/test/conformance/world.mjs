@@ -1,0 +1,191 @@
+// A scenario while it runs: its clients and queues, and what later steps call by name.
+
+import { setTimeout as sleep } from "node:timers/promises";
+
+import { connect, Runtime } from "queue-runtime";
+import { TestEngine } from "queue-runtime/testing";
+
+import { Broken, check } from "./check.mjs";
+import { camelKeys, span, spanOrNone } from "./text.mjs";
+import { begin, finish } from "./verbs.mjs";
+
+/** How long a step may take, in real time, before it is given up. */
+const PATIENCE = 30_000;
+const URL = "memory:conformance";
+
+/** A send was done before it could be given up: what the scenario is about did not come to be. */
+export class TooLate extends Error {}
+
+export class World {
+  /** Moments are counted from here. */
+  start;
+  deliveries = new Map();
+  sessions = new Map();
+  /** Ids of sent messages, by their bodies. */
+  ids = new Map();
+  /** Ids that no sender chose. */
+  made = new Set();
+  /** Where listings go on, by the body of what was listed. */
+  cursors = new Map();
+
+  #scenario;
+  #engine;
+  #runtime;
+  #clients = new Map();
+  #queues = new Map();
+  #options = new Map();
+  #background = new Map();
+
+  constructor(scenario, virtual) {
+    this.#scenario = scenario;
+    if (virtual) this.#engine = new TestEngine();
+    this.#runtime = this.#engine?.runtime ?? new Runtime({ workerThreads: 1 });
+    this.start = this.#runtime.now.getTime();
+  }
+
+  /** Takes every step. What it throws says which one failed, and how. */
+  async run() {
+    const { steps } = this.#scenario;
+    for (const [index, step] of steps.entries()) {
+      try {
+        await patiently(this.#take(step, steps[index + 1]));
+      } catch (error) {
+        if (error instanceof TooLate) throw error;
+        const why = error instanceof Broken ? error.message : (error?.stack ?? error);
+        throw new Broken(`step ${index + 1} ${step.text}: ${why}`);
+      }
+    }
+  }
+
+  /** Closes every client, whatever became of the scenario. */
+  async close() {
+    await Promise.all([...this.#clients.values()].map((client) => client.close()));
+  }
+
+  async #take(step, next) {
+    switch (step.verb) {
+      case "advance":
+        if (this.#engine !== undefined) return this.#engine.advance(span(step.advance));
+        return sleep(span(step.advance));
+      case "pending":
+        await this.#turn();
+        return check(!named(this.#background, step.pending).ended, "it has ended");
+      case "cancel":
+        return this.#cancel(remove(this.#background, step.cancel));
+      case "drop":
+        return this.#drop(named(this.deliveries, step.drop));
+      case "drop_session":
+        // Forgotten as by leaving its scope.
+        return remove(this.sessions, step.drop_session)[Symbol.asyncDispose]();
+      case "configure":
+        this.#options.set(step.configure, step.options);
+        return this.#reopen(step.configure);
+    }
+    if (step.join !== undefined) {
+      return finish(this, step, remove(this.#background, step.join).came);
+    }
+    const giveUp = new AbortController();
+    const { came } = await begin(this, step, step.start && giveUp.signal);
+    // What is given up next is given up before what this step woke has its turn.
+    if (next?.verb === "cancel") this.#background.get(next.cancel)?.giveUp.abort();
+    if (step.start === undefined) return finish(this, step, came);
+    const background = { verb: step.verb, came, giveUp, ended: false };
+    const end = () => {
+      background.ended = true;
+    };
+    came.then(end, end);
+    this.#background.set(step.start, background);
+  }
+
+  async #cancel({ verb, came, giveUp }) {
+    giveUp.abort();
+    // It may have ended unseen; what it brought is then as if its program had lost it.
+    const ended = await came.catch(() => undefined);
+    if (verb === "send" && ended !== undefined) throw new TooLate();
+    await ended?.close?.();
+  }
+
+  #drop(delivery) {
+    // Its other names would keep it.
+    for (const [name, other] of this.deliveries) {
+      if (other === delivery) this.deliveries.delete(name);
+    }
+  }
+
+  /** Whatever is to end a step in the background, and was woken before, has its turn. */
+  async #turn() {
+    if (this.#engine !== undefined) return this.#engine.settled();
+    const client = await this.client("a turn");
+    const giveUp = new AbortController();
+    const wait = client.queue("turn").receive({ signal: giveUp.signal });
+    giveUp.abort();
+    await wait.catch(() => {});
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+
+  /** The client of this name, connected at its first use. */
+  async client(name) {
+    return this.#clients.get(name) ?? this.#connect(name, URL, {});
+  }
+
+  async #connect(name, url, options) {
+    const client = await connect(url, { ...options, runtime: this.#runtime });
+    this.#clients.set(name, client);
+    return client;
+  }
+
+  /** Connects a client in a way of its own. */
+  async connect({ connect: name, url = URL, url_options: query, require }) {
+    const whole = query === undefined ? url : `${url}${url.includes("?") ? "&" : "?"}${query}`;
+    await this.#connect(name, whole, { require });
+    this.#reopen(name);
+  }
+
+  #reopen(client) {
+    for (const key of this.#queues.keys()) {
+      if (key.startsWith(`${client}\n`)) this.#queues.delete(key);
+    }
+  }
+
+  /** The queue of a step, opened at its first use. */
+  async queue({ client = "a", queue = "jobs" }) {
+    const key = `${client}\n${queue}`;
+    let opened = this.#queues.get(key);
+    if (opened === undefined) {
+      const options = this.#options.get(client) ?? this.#scenario.options;
+      opened = (await this.client(client)).queue(queue, camelKeys(options));
+      this.#queues.set(key, opened);
+    }
+    return opened;
+  }
+
+  /** A moment of the scenario. */
+  moment(text) {
+    const since = text === undefined ? undefined : spanOrNone(text);
+    return since === undefined ? undefined : new Date(this.start + since);
+  }
+}
+
+export function named(names, name) {
+  const thing = names.get(name);
+  check(thing !== undefined, `nothing is named ${JSON.stringify(name)}`);
+  return thing;
+}
+
+export function remove(names, name) {
+  const thing = named(names, name);
+  names.delete(name);
+  return thing;
+}
+
+async function patiently(step) {
+  let timer;
+  const patience = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Broken("it did not end")), PATIENCE);
+  });
+  try {
+    return await Promise.race([step, patience]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
