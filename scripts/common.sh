@@ -14,6 +14,13 @@ unset CARGO_TARGET_DIR
 BUILD=(--release --locked --workspace --features queue-runtime-core/conformance)
 export BUILD
 
+# Installs the npm packages that a folder's lock file names, if they are not there.
+npm_install() {
+  [[ $1/node_modules -nt $1/package-lock.json ]] && return
+  (cd "$1" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
+  touch "$1/node_modules"
+}
+
 # What the checking scripts print: "ok - NAME" or "not ok - NAME" for each, and `exit $failed` at
 # their end.
 failed=0

@@ -1,0 +1,70 @@
+// Sessions: one holder, in order.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { SessionLockedError, SessionLockLostError } from "queue-runtime";
+
+import { fresh, texts } from "./engine.mjs";
+
+test("a session has one holder, its messages come in order", async (t) => {
+  const { queue } = await fresh(t);
+  for (const text of ["1", "2", "3"]) await queue.send(text, { session: "s" });
+  await queue.send("other", { session: "t" });
+  const session = await queue.acceptSession("s");
+  assert.equal(session.id, "s");
+  await assert.rejects(queue.acceptSession("s"), (error) => {
+    assert.ok(error instanceof SessionLockedError);
+    assert.deepEqual([error.retryable, error.retryAfter], [true, 30_000]);
+    return true;
+  });
+  const next = await queue.acceptNextSession({ wait: 0 });
+  assert.equal(next.id, "t");
+  assert.equal(await queue.acceptNextSession({ wait: 0 }), undefined);
+
+  const seen = [];
+  for await (const message of session.consume({ prefetch: 2 })) {
+    seen.push(message.text());
+    await message.ack();
+    if (seen.length === 3) break;
+  }
+  assert.deepEqual(seen, ["1", "2", "3"]);
+  await session.close();
+  await session.close().catch(() => {});
+});
+
+test("a session keeps its state across holders, and its lock as long as it is renewed", async (t) => {
+  const { engine, queue } = await fresh(t, { lock: 1000 });
+  const session = await queue.acceptSession("s");
+  assert.equal(await session.state(), undefined);
+  await session.setState("halfway");
+  await session.renew(5000);
+  assert.equal(session.lockedUntil - engine.now, 5000);
+  await engine.advance(5000);
+  await assert.rejects(session.receive({ wait: 0 }), SessionLockLostError);
+
+  const second = await queue.acceptSession("s", { lock: 60_000 });
+  assert.equal((await second.state()).toString(), "halfway");
+  await second.setState(Uint8Array.of(1, 2));
+  assert.deepEqual([...(await second.state())], [1, 2]);
+  await second.setState(undefined);
+  assert.equal(await second.state(), undefined);
+  await assert.rejects(second.setState(7), { name: "TypeError", message: /"state"/ });
+});
+
+test("a session that leaves its scope is let go", async (t) => {
+  const { queue } = await fresh(t);
+  await queue.send("x", { session: "s" });
+  const session = await queue.acceptNextSession();
+  assert.deepEqual(texts(await session.receive()), ["x"]);
+  await session[Symbol.asyncDispose]();
+  const [again] = await queue.receive({ wait: 0 });
+  assert.equal(again.attempt, 2);
+});
+
+test("a wait for a session is woken by a send", async (t) => {
+  const { queue } = await fresh(t);
+  const next = queue.acceptNextSession();
+  await queue.send("x", { session: "s" });
+  assert.equal((await next).id, "s");
+});

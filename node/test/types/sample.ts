@@ -1,0 +1,83 @@
+// What a consumer in strict TypeScript writes; compiled as an ES module and as CommonJS.
+
+import {
+  type Client,
+  type Consumer,
+  connect,
+  type Delivery,
+  LockLostError,
+  type Queue,
+  QueueError,
+  Runtime,
+  type SendResult,
+  type Worker,
+} from "queue-runtime";
+import { TestEngine } from "queue-runtime/testing";
+
+interface Order {
+  id: number;
+  drink: string;
+}
+
+export async function main(): Promise<void> {
+  const client: Client = await connect("memory:", {
+    lock: "10s",
+    budget: 3,
+    require: ["sessions"],
+  });
+  const orders: Queue<Order> = client.queue<Order>("orders", { onFailure: "park" });
+  const sent: SendResult = await orders.send({ id: 1, drink: "latte" }, { session: "table-7" });
+  await orders.send("text");
+  await orders.send(Buffer.from("bytes"), { delay: 1000, headers: { kind: "x" } });
+  // @ts-expect-error: not an order
+  await orders.send({ id: "1" });
+  // @ts-expect-error: no such option
+  await orders.send("x", { delayMs: 5 });
+
+  const results = await orders.sendMany([{ body: { id: 2, drink: "tea" }, ttl: 5 }, "text"]);
+  for (const result of results.throwForErrors()) {
+    if (result.error === undefined) result.id satisfies string;
+    else result.error satisfies QueueError;
+  }
+
+  const deliveries: Delivery<Order>[] = await orders.receive({ maxMessages: 10, wait: 0 });
+  for (const delivery of deliveries) {
+    const order: Order = delivery.json();
+    delivery.body satisfies Buffer;
+    delivery.session satisfies string | undefined;
+    delivery.enqueuedAt satisfies Date;
+    await delivery.nack(`${order.drink} is out`, { delay: 100 });
+  }
+  await orders.settle([{ ack: deliveries[0]! }, { deadLetter: deliveries[1]!, reason: "bad" }]);
+
+  const controller = new AbortController();
+  const consumer: Consumer<Order> = orders.consume({ prefetch: 8, signal: controller.signal });
+  for await (const message of consumer) {
+    await using scoped = message;
+    scoped.json().drink.toUpperCase();
+    await scoped.ack();
+  }
+
+  await using worker: Worker<Order> = orders.process(
+    async (message, { signal }) => {
+      signal.throwIfAborted();
+      message.json().id.toFixed();
+    },
+    { concurrency: 4, onError: (_error, message) => message?.json().id },
+  );
+  await worker.stop({ timeout: 1000 });
+
+  try {
+    await using session = await orders.acceptSession("table-7");
+    (await session.state()) satisfies Buffer | undefined;
+  } catch (error) {
+    if (error instanceof LockLostError) error.code satisfies string;
+    if (error instanceof QueueError && error.retryable)
+      error.retryAfter satisfies number | undefined;
+  }
+
+  await using engine = new TestEngine();
+  await engine.advance(1000);
+  new Runtime({ workerThreads: 2 }).now satisfies Date;
+  sent.id satisfies string;
+}
