@@ -5,6 +5,7 @@ mod c;
 mod consumer;
 mod measure;
 mod memory;
+mod node;
 mod report;
 mod yardsticks;
 
@@ -44,6 +45,8 @@ enum Area {
     Memory,
     /// The C ABI.
     C,
+    /// The Node package.
+    Node,
     /// Consumers.
     Consumer,
 }
@@ -61,6 +64,7 @@ fn main() -> Result<()> {
         let (name, rows) = match area {
             Area::Memory => ("memory", memory::rows()?),
             Area::C => ("c", c::rows()?),
+            Area::Node => ("node", node::rows()?),
             Area::Consumer => ("consumer", consumer::rows()?),
         };
         println!("{}", report::table(name, &rows));

@@ -2,12 +2,15 @@
 
 use std::time::Instant;
 
+use serde::Deserialize;
+
 use crate::Result;
 
 /// One side of a row: each call measures one round.
 pub type Side<'a> = &'a mut dyn FnMut() -> Result<f64>;
 
 /// What one side measured, round by round.
+#[derive(Deserialize)]
 pub struct Samples(Vec<f64>);
 
 impl Samples {
