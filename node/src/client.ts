@@ -29,6 +29,7 @@ export type Support = "native" | "emulated" | "unsupported";
 export interface Capabilities {
   /** The provider. */
   readonly provider: string;
+  /** How it does what, by name. */
   readonly support: Readonly<Record<Capability, Support>>;
   /** Limits of the provider's own, as numbers; `null` is none. */
   readonly limits: Readonly<Record<string, number | null>>;

@@ -6,6 +6,7 @@ import type { Delivery, SignalOptions } from "./delivery.js";
 import { QueueError } from "./errors.js";
 import { LONGEST_WAIT, type ReceiveOptions } from "./receive.js";
 
+/** How messages are fetched ahead. */
 export interface ConsumeOptions extends SignalOptions {
   /**
    * How many messages may be fetched ahead; 16. They are locked from the moment they are fetched.

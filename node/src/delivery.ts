@@ -44,6 +44,7 @@ export interface DelayOptions extends SignalOptions {
   delay?: number | undefined;
 }
 
+/** What is said of a message that is given up. */
 export interface DeadLetterOptions extends SignalOptions {
   /** Why, at length. */
   description?: string | undefined;

@@ -30,15 +30,25 @@ export interface ErrorDetails {
 export class QueueError extends Error implements ErrorDetails {
   /** The kind, as a word: `"lock_lost"`. The same in every language, and never renamed. */
   declare readonly code: ErrorCode;
+  /** The provider's own code. */
   declare readonly providerCode?: string | undefined;
+  /** The queue concerned. */
   declare readonly queue?: string | undefined;
+  /** The operation that failed. */
   declare readonly operation?: string | undefined;
+  /** The argument, option or field at fault. */
   declare readonly field?: string | undefined;
+  /** The capability that is missing. */
   declare readonly capability?: string | undefined;
+  /** Whether the same call may succeed later. */
   declare readonly retryable: boolean;
+  /** When to try again at the earliest, in milliseconds from the failure. */
   declare readonly retryAfter?: number | undefined;
+  /** Until when what stands in the way does. */
   declare readonly until?: Date | undefined;
+  /** The actual size in bytes, of what is too large. */
   declare readonly size?: number | undefined;
+  /** The limit in bytes, of what is too large. */
   declare readonly limit?: number | undefined;
 
   /** @internal */

@@ -90,6 +90,7 @@ export class DeadLetter<T = unknown> extends ReceivedMessage<T> {
   }
 }
 
+/** What to look at. */
 export interface PeekOptions extends SignalOptions {
   /** From after this sequence number on; from the first. */
   after?: number | undefined;
@@ -113,6 +114,7 @@ export interface DeadLetterFilter {
   until?: Date | undefined;
 }
 
+/** Which dead letters to list. */
 export interface DeadLettersOptions extends DeadLetterFilter, SignalOptions {
   /** From after this number on; from the first. */
   after?: number | undefined;
@@ -120,6 +122,7 @@ export interface DeadLettersOptions extends DeadLetterFilter, SignalOptions {
   max?: number | undefined;
 }
 
+/** Which dead letters are sent back, and how. */
 export interface RedriveOptions extends DeadLetterFilter, SignalOptions {
   /** At most this many; all. */
   max?: number | undefined;
@@ -131,6 +134,7 @@ export interface RedriveOptions extends DeadLetterFilter, SignalOptions {
   dryRun?: boolean | undefined;
 }
 
+/** Which dead letters are deleted. */
 export interface PurgeOptions extends DeadLetterFilter, SignalOptions {}
 
 /** What a redrive did. */

@@ -25,11 +25,13 @@ export interface MessageOptions {
   delay?: number | undefined;
   /** It expires this long after its sending. */
   ttl?: number | undefined;
+  /** Names and values that travel with it. */
   headers?: Readonly<Record<string, string>> | undefined;
 }
 
 /** A message of `sendMany`. */
 export interface OutgoingMessage<T = unknown> extends MessageOptions {
+  /** Bytes and text go as they are, all else as JSON. */
   body: Body<T>;
 }
 

@@ -63,11 +63,13 @@ export type Settlement =
   | { release: Delivery; delay?: number | undefined }
   | { deadLetter: Delivery; reason: string; description?: string | undefined };
 
+/** How a session is taken. */
 export interface AcceptOptions extends SignalOptions {
   /** How long the session is locked, in milliseconds; as long as the queue says. */
   lock?: number | undefined;
 }
 
+/** How any session with work is taken. */
 export interface AcceptNextOptions extends AcceptOptions {
   /** How long to wait for a session with work, in milliseconds; 10,000. 0 looks once. */
   wait?: number | undefined;

@@ -17,6 +17,7 @@ let shared: Runtime | undefined;
 export class Runtime {
   readonly #slot: number;
 
+  /** Makes one of its own. `InvalidConfigError` names an option that cannot be. */
   constructor(options?: RuntimeOptions) {
     const json = toJson("a Runtime", RUNTIME_OPTIONS, options);
     request

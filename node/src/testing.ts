@@ -18,6 +18,7 @@ export class TestEngine implements AsyncDisposable {
   readonly runtime: Runtime;
   readonly #clients: Client[] = [];
 
+  /** Makes it, of one thread unless the options say otherwise. */
   constructor(options: RuntimeOptions = {}) {
     // Of one thread, background work is done in its order: what `settled` waits for comes last.
     this.runtime = virtualRuntime({ workerThreads: 1, maxBlockingThreads: 4, ...options });

@@ -27,6 +27,7 @@ export interface HandlerContext {
  */
 export type Handler<T> = (message: Delivery<T>, context: HandlerContext) => unknown;
 
+/** How messages are handled. */
 export interface ProcessOptions<T = unknown> extends SignalOptions {
   /** How many messages are handled at one time; 16. Of one session always one at a time. */
   concurrency?: number | undefined;
@@ -39,6 +40,7 @@ export interface ProcessOptions<T = unknown> extends SignalOptions {
   onError?: ((error: unknown, message?: Delivery<T>) => void) | undefined;
 }
 
+/** How a worker is stopped. */
 export interface StopOptions {
   /** How long handlers may go on, in milliseconds, before their `signal` is aborted; for ever. */
   timeout?: number | undefined;

@@ -132,15 +132,17 @@ test("a body cannot be taken away from its neighbours", async (t) => {
   assert.deepEqual(texts([a, b]), ["a", "b"]);
 });
 
-test("a body whose memory was taken away takes nothing else with it", async (t) => {
-  const { queue } = await fresh(t);
-  await queue.sendMany(["a", "b"]);
-  const [a] = await ready(queue);
-  if (typeof a.body.buffer.transfer !== "function") return t.skip("this Node cannot take it away");
-  a.body.buffer.transfer();
-  await queue.send("c");
-  assert.deepEqual(texts(await ready(queue)), ["c"]);
-});
+// Node can take memory away from a buffer, whatever it is marked as, from version 21 on.
+if ("transfer" in ArrayBuffer.prototype) {
+  test("a body whose memory was taken away takes nothing else with it", async (t) => {
+    const { queue } = await fresh(t);
+    await queue.sendMany(["a", "b"]);
+    const [a] = await ready(queue);
+    a.body.buffer.transfer();
+    await queue.send("c");
+    assert.deepEqual(texts(await ready(queue)), ["c"]);
+  });
+}
 
 test("result i belongs to message i, and one that fails does not keep the others", async (t) => {
   const { queue } = await fresh(t, { maxMessageBytes: 10 });

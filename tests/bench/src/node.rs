@@ -22,7 +22,7 @@ struct Rounds {
     delays: Vec<f64>,
 }
 
-/// Why one message at a time costs a fifteenth of a microsecond more than it may.
+/// Why one message at a time costs more than a fifteenth.
 const COST_OF_ONE: &str = "half of it is the engine behind the C ABI, a third is three awaits and \
     three calls from JavaScript, the rest the bytes of the body and the id, twice";
 
