@@ -2,9 +2,9 @@
 //! classes that a program calls for every message. What is called now and then is Python, in
 //! `queue_runtime/`.
 //!
-//! Every verb is written once and has two faces ([`mode`]): for `asyncio` it gives an awaitable
-//! ([`call`]), for threads it waits ([`blocking`]). Operations that cannot end at once are told of
-//! by one descriptor for each event loop ([`event_loop`]); no thread of ours ever enters the
+//! Every verb is written once and has two faces (`mode`): for `asyncio` it gives an awaitable
+//! (`call`), for threads it waits (`blocking`). Operations that cannot end at once are told of
+//! by one descriptor for each event loop (`event_loop`); no thread of ours ever enters the
 //! interpreter, and no lock is held while it is entered.
 
 mod args;
