@@ -211,18 +211,19 @@ static void a_receive_keeps_locks_when_asked_to(void) {
 
 static void a_drain_adds_up(void) {
     struct world world = new_world();
-    qrt_consumer_t *consumer = start(world, 1, 2);
-    qrt_batch_t *a = next(consumer, 1), *none;
+    qrt_consumer_t *consumer = start(world, 1, 3);
+    qrt_batch_t *a, *none;
     qrt_drain_report_t *report;
     qrt_buffer_t *status = NULL;
     qrt_bytes_t json;
     for (int ahead = 0; !ahead;) {
-        static const char wanted[] = "\"prefetched\":2";
+        static const char wanted[] = "\"prefetched\":3";
         CHECK(qrt_consumer_status(consumer, &status, NULL) == QRT_OK);
         json = qrt_buffer_bytes(status);
         ahead = memmem(json.data, json.len, wanted, sizeof wanted - 1) != NULL;
         qrt_buffer_free(status);
     }
+    a = next(consumer, 1);
     report = drain(consumer, 0);
     CHECK(qrt_drain_report_finished(report) == 0 && qrt_drain_report_abandoned(report) == 0);
     CHECK(qrt_drain_report_released(report) == 3);
