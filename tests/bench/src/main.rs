@@ -6,6 +6,7 @@ mod consumer;
 mod measure;
 mod memory;
 mod node;
+mod python;
 mod report;
 mod yardsticks;
 
@@ -47,6 +48,8 @@ enum Area {
     C,
     /// The Node package.
     Node,
+    /// The Python package.
+    Python,
     /// Consumers.
     Consumer,
 }
@@ -65,6 +68,7 @@ fn main() -> Result<()> {
             Area::Memory => ("memory", memory::rows()?),
             Area::C => ("c", c::rows()?),
             Area::Node => ("node", node::rows()?),
+            Area::Python => ("python", python::rows()?),
             Area::Consumer => ("consumer", consumer::rows()?),
         };
         println!("{}", report::table(name, &rows));
