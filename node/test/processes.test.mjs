@@ -103,7 +103,7 @@ test("what waits keeps a program alive until it has come", async () => {
 test("a forked process has an engine of its own", async () => {
   const client = await connect("memory:fork");
   const queue = client.queue("jobs");
-  const waiting = queue.receive();
+  const waiting = queue.receive({ wait: PATIENCE });
   const child = fork(fileURLToPath(new URL("./forked.mjs", import.meta.url)), { stdio: "pipe" });
   const [message] = await once(child, "message");
   assert.deepEqual(message, { ready: 1 });
@@ -152,10 +152,10 @@ test("the addon may live in worker threads alone", async () => {
 test("threads of one process share what has a name", async () => {
   const client = await connect("memory:shared");
   const queue = client.queue("jobs");
-  const thread = new Worker(new URL("./sender.cjs", import.meta.url));
-  const [delivery] = await queue.receive();
+  const exit = once(new Worker(new URL("./sender.cjs", import.meta.url)), "exit");
+  const [delivery] = await queue.receive({ wait: PATIENCE });
   assert.equal(delivery.text(), "from a thread");
-  const [code] = await once(thread, "exit");
+  const [code] = await exit;
   assert.equal(code, 0);
   await client.close();
 });
