@@ -57,11 +57,17 @@ pub enum Capability {
     CancelScheduled = 21,
     /// Receiving without a lock.
     ReceiveAndDelete = 22,
+    /// Bounds of a queue: `max_messages`, `max_bytes` and `on_full`.
+    Bounds = 23,
+    /// Creating a queue at its first use.
+    CreateAtFirstUse = 24,
+    /// First in, first out, also without sessions: what comes back takes its old place.
+    Order = 25,
 }
 
 impl Capability {
     /// Every capability there is.
-    pub const ALL: [Capability; 23] = [
+    pub const ALL: [Capability; 26] = [
         Self::Sessions,
         Self::SessionById,
         Self::SessionNext,
@@ -85,6 +91,9 @@ impl Capability {
         Self::Defer,
         Self::CancelScheduled,
         Self::ReceiveAndDelete,
+        Self::Bounds,
+        Self::CreateAtFirstUse,
+        Self::Order,
     ];
 
     /// The name in configuration, errors and tables.
@@ -113,6 +122,9 @@ impl Capability {
             Self::Defer => "defer",
             Self::CancelScheduled => "cancel_scheduled",
             Self::ReceiveAndDelete => "receive_and_delete",
+            Self::Bounds => "bounds",
+            Self::CreateAtFirstUse => "create_at_first_use",
+            Self::Order => "order",
         }
     }
 

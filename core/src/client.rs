@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::capability::{Capabilities, Capability};
 use crate::clock::Clock;
-use crate::config::{ClientConfig, OnFailure, QueueOptions, Settings};
+use crate::config::{ClientConfig, Create, OnFailure, QueueOptions, Settings};
 use crate::error::{Error, Result};
 use crate::provider::Provider;
 use crate::providers;
@@ -138,6 +138,16 @@ fn check_options(capabilities: &Capabilities, options: &QueueOptions) -> Result<
         (
             options.on_failure == Some(OnFailure::Park),
             Capability::ParkOnFailure,
+        ),
+        (
+            options.max_messages.is_some()
+                || options.max_bytes.is_some()
+                || options.on_full.is_some(),
+            Capability::Bounds,
+        ),
+        (
+            options.create == Some(Create::FirstUse),
+            Capability::CreateAtFirstUse,
         ),
     ];
     for (asked, capability) in needed {

@@ -50,7 +50,7 @@ pub struct Scenario {
     pub needs: Vec<Capability>,
     /// Capabilities with which it says nothing.
     pub lacks: Vec<Capability>,
-    /// Where else it makes sense, or where alone.
+    /// Where else it makes sense.
     pub tags: Vec<Tag>,
     pub(super) options: QueueOptions,
     pub(super) steps: Vec<Step>,
@@ -62,9 +62,6 @@ pub struct Scenario {
 pub enum Tag {
     /// Also in real time, on a real server.
     RealTime,
-    /// Only on an engine of this library's own, which bounds its queues and creates them at
-    /// first use.
-    Embedded,
 }
 
 #[derive(Deserialize)]

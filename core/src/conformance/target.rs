@@ -68,7 +68,6 @@ type MakeStore = dyn Fn() -> Result<Store> + Send + Sync;
 pub struct Target {
     provider: String,
     make: Box<MakeStore>,
-    embedded: bool,
     slack: Duration,
     deviations: BTreeMap<String, String>,
 }
@@ -85,16 +84,13 @@ impl Target {
         Self {
             provider: provider.into(),
             make: Box::new(make),
-            embedded: true,
             slack: Duration::ZERO,
             deviations: BTreeMap::new(),
         }
     }
 
-    /// The provider speaks to a server: queues are created by an explicit call before their first
-    /// use, bounds are the server's, and messages may be this late.
+    /// The provider speaks to a server, whose messages may be this late.
     pub fn server(mut self, slack: Duration) -> Self {
-        self.embedded = false;
         self.slack = slack;
         self
     }
@@ -158,9 +154,6 @@ impl Target {
         let reason = match (lacking, having) {
             (Some(capability), _) => format!("{capability} is unsupported"),
             (None, Some(capability)) => format!("{capability} is supported"),
-            (None, None) if scenario.tags.contains(&Tag::Embedded) && !self.embedded => {
-                "bounds and creation are the server's".to_owned()
-            }
             (None, None) => return None,
         };
         Some(Outcome::Skip(Kind::Capability, reason))
@@ -168,10 +161,6 @@ impl Target {
 
     pub(super) fn store(&self) -> Result<Store> {
         (self.make)()
-    }
-
-    pub(super) fn creates_at_first_use(&self) -> bool {
-        self.embedded
     }
 
     pub(super) fn slack(&self) -> Duration {

@@ -11,6 +11,7 @@ use super::scenario::Scenario;
 use super::step::{Action, Mode, Step};
 use super::target::{Store, Target};
 use super::verbs::Came;
+use crate::capability::Capability;
 use crate::client::Client;
 use crate::clock::Timestamp;
 use crate::config::{ClientConfig, Create, QueueOptions};
@@ -34,7 +35,6 @@ pub(super) struct World<'a> {
     pub store: Store,
     /// How late messages may be.
     pub slack: Duration,
-    creates_at_first_use: bool,
     start: Timestamp,
     clients: HashMap<String, Client>,
     options: HashMap<String, QueueOptions>,
@@ -59,7 +59,6 @@ impl<'a> World<'a> {
             scenario,
             store,
             slack: target.slack(),
-            creates_at_first_use: target.creates_at_first_use(),
             start,
             clients: HashMap::new(),
             options: HashMap::new(),
@@ -190,9 +189,11 @@ impl<'a> World<'a> {
             .get(client)
             .unwrap_or(&self.scenario.options)
             .clone();
-        let by_hand = !self.creates_at_first_use && options.create != Some(Create::Never);
         let name = self.store.queue_name(name);
-        let queue = self.client(client).await?.queue_with(&name, options)?;
+        let client = self.client(client).await?;
+        let by_itself = client.capabilities().has(Capability::CreateAtFirstUse);
+        let by_hand = !by_itself && options.create != Some(Create::Never);
+        let queue = client.queue_with(&name, options)?;
         if by_hand {
             match queue.create().await {
                 Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),

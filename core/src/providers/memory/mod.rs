@@ -95,6 +95,9 @@ fn capabilities() -> Capabilities {
         Peek,
         Statistics,
         Create,
+        Bounds,
+        CreateAtFirstUse,
+        Order,
     ];
     Capabilities::new("memory", Limits::default()).with(Support::Native, &native)
 }
