@@ -63,11 +63,13 @@ pub enum Capability {
     CreateAtFirstUse = 24,
     /// First in, first out, also without sessions: what comes back takes its old place.
     Order = 25,
+    /// Groups of messages that do not hold each other up, without an order inside.
+    FairGroups = 26,
 }
 
 impl Capability {
     /// Every capability there is.
-    pub const ALL: [Capability; 26] = [
+    pub const ALL: [Capability; 27] = [
         Self::Sessions,
         Self::SessionById,
         Self::SessionNext,
@@ -94,6 +96,7 @@ impl Capability {
         Self::Bounds,
         Self::CreateAtFirstUse,
         Self::Order,
+        Self::FairGroups,
     ];
 
     /// The name in configuration, errors and tables.
@@ -125,6 +128,7 @@ impl Capability {
             Self::Bounds => "bounds",
             Self::CreateAtFirstUse => "create_at_first_use",
             Self::Order => "order",
+            Self::FairGroups => "fair_groups",
         }
     }
 

@@ -81,6 +81,17 @@ impl Client {
         let options = options.or(&self.0.settings.queue);
         let definition = options.define().map_err(named)?;
         let provider = self.0.provider.queue(name, &options).map_err(named)?;
+        let capabilities = provider
+            .capabilities()
+            .unwrap_or(self.capabilities())
+            .clone();
+        let required = self.0.settings.require.iter();
+        let required = required
+            .map(|c| capabilities.require(*c))
+            .collect::<Result<()>>();
+        required
+            .and_then(|()| check_options(&capabilities, &options))
+            .map_err(named)?;
         let name: Arc<str> = name.into();
         let metrics = self
             .0
@@ -92,6 +103,7 @@ impl Client {
             self.0.clone(),
             provider,
             definition,
+            capabilities,
             metrics,
         ))
     }
@@ -169,10 +181,6 @@ impl ClientInner {
 
     pub(crate) fn clock(&self) -> &Clock {
         self.runtime.clock()
-    }
-
-    pub(crate) fn capabilities(&self) -> &Capabilities {
-        self.provider.capabilities()
     }
 
     pub(crate) fn runtime(&self) -> &Runtime {

@@ -251,6 +251,12 @@ impl Message {
         self.edit(|p| p.dedup_id = Some(id))
     }
 
+    /// The message without its dedup id: for another sending of it.
+    #[cfg(feature = "sqs")]
+    pub(crate) fn without_dedup_id(self) -> Self {
+        self.edit(|p| p.dedup_id = None)
+    }
+
     /// The body.
     pub fn body(&self) -> &Bytes {
         &self.body

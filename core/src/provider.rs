@@ -105,6 +105,11 @@ pub trait Provider: Send + Sync + 'static {
 /// A verb acts when it is called; its [`Reply`] may be ready at once. A pending reply that is
 /// dropped gives back what it took.
 pub trait ProviderQueue: Send + Sync + 'static {
+    /// What this queue can do, where queues of the provider differ: within what the provider can.
+    fn capabilities(&self) -> Option<&Capabilities> {
+        None
+    }
+
     /// Stores messages. Fails as a whole only where no message was stored.
     fn send(&self, messages: Vec<Message>) -> Reply<Vec<Result<SendResult>>>;
 

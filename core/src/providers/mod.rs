@@ -2,6 +2,8 @@
 
 #[cfg(feature = "memory")]
 mod memory;
+#[cfg(feature = "sqs")]
+mod sqs;
 
 use std::sync::Arc;
 
@@ -15,6 +17,8 @@ pub(crate) async fn open(runtime: &Runtime, settings: &Settings) -> Result<Arc<d
     match settings.endpoint.url.scheme() {
         #[cfg(feature = "memory")]
         "memory" => memory::open(runtime, settings),
+        #[cfg(feature = "sqs")]
+        "sqs" => sqs::open(runtime, settings).await,
         scheme => Err(not_built_in(scheme)),
     }
 }
@@ -24,6 +28,8 @@ pub(crate) fn url_options(scheme: &str) -> Result<&'static [&'static str]> {
     match scheme {
         #[cfg(feature = "memory")]
         "memory" => Ok(&[]),
+        #[cfg(feature = "sqs")]
+        "sqs" => Ok(sqs::NAMES),
         scheme => Err(not_built_in(scheme)),
     }
 }
@@ -42,4 +48,6 @@ fn not_built_in(scheme: &str) -> Error {
 pub const SCHEMES: &[&str] = &[
     #[cfg(feature = "memory")]
     "memory",
+    #[cfg(feature = "sqs")]
+    "sqs",
 ];

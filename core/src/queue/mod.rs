@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use crate::capability::Capability;
+use crate::capability::{Capabilities, Capability};
 use crate::client::ClientInner;
 use crate::clock::{Clock, Tick, Timestamp};
 use crate::config::QueueDefinition;
@@ -50,6 +50,7 @@ struct Inner {
     client: Arc<ClientInner>,
     provider: Arc<dyn ProviderQueue>,
     definition: QueueDefinition,
+    capabilities: Capabilities,
     metrics: QueueMetrics,
 }
 
@@ -59,6 +60,7 @@ impl Queue {
         client: Arc<ClientInner>,
         provider: Arc<dyn ProviderQueue>,
         definition: QueueDefinition,
+        capabilities: Capabilities,
         metrics: QueueMetrics,
     ) -> Self {
         Self(Arc::new(Inner {
@@ -66,6 +68,7 @@ impl Queue {
             client,
             provider,
             definition,
+            capabilities,
             metrics,
         }))
     }
@@ -78,6 +81,11 @@ impl Queue {
     /// Its definition, as this client sees it.
     pub fn definition(&self) -> &QueueDefinition {
         &self.0.definition
+    }
+
+    /// What this queue can do: less than the client says where its queues differ.
+    pub fn capabilities(&self) -> &Capabilities {
+        &self.0.capabilities
     }
 
     /// Sends one message.
@@ -218,7 +226,7 @@ impl Queue {
         };
         // What dies again meanwhile is not sent back twice.
         let mut left = options.max.unwrap_or(u64::MAX);
-        if self.0.client.capabilities().has(Capability::Statistics) {
+        if self.0.capabilities.has(Capability::Statistics) {
             left = left.min(self.statistics().await?.dead);
         }
         let step = if options.per_second.is_some() {
@@ -475,7 +483,7 @@ impl Queue {
         lock: Duration,
     ) -> Reply<Vec<Result<Moment>>> {
         let checked = check_lock_argument(lock)
-            .and_then(|()| self.0.client.capabilities().require(Capability::Extend))
+            .and_then(|()| self.0.capabilities.require(Capability::Extend))
             .and_then(|()| self.0.client.check_open());
         if let Err(error) = checked {
             return Reply::error(self.fail("extend", error));
@@ -597,7 +605,7 @@ impl Queue {
 
     /// What holds for every provider, and what this one's capabilities and limits say.
     fn check_message(&self, message: &Message) -> Result<()> {
-        let limits = self.0.client.capabilities().limits();
+        let limits = self.0.capabilities.limits();
         let bytes = message.bytes() as u64;
         let limit = self
             .0
@@ -611,15 +619,16 @@ impl Queue {
             return Ok(());
         };
         message.validate()?;
+        let ordered = !self.0.capabilities.has(Capability::FairGroups);
         let needed = [
-            (p.session.is_some(), Capability::Sessions),
+            (p.session.is_some() && ordered, Capability::Sessions),
             (p.delay.is_some(), Capability::Delay),
             (p.ttl.is_some(), Capability::Ttl),
             (p.dedup_id.is_some(), Capability::Dedup),
         ];
         for (asked, capability) in needed {
             if asked {
-                self.0.client.capabilities().require(capability)?;
+                self.0.capabilities.require(capability)?;
             }
         }
         if let (Some(delay), Some(limit)) = (p.delay, limits.delay)
@@ -654,7 +663,7 @@ impl Queue {
         let client = &self.0.client;
         let checked = client
             .check_open()
-            .and_then(|()| client.capabilities().require(capability));
+            .and_then(|()| self.0.capabilities.require(capability));
         self.placed(operation, checked)
     }
 

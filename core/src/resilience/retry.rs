@@ -100,6 +100,15 @@ impl Retry {
         }
     }
 
+    /// The longest wait there can be.
+    pub(crate) fn longest(&self) -> Duration {
+        match *self {
+            Self::Exponential { cap, .. } | Self::Linear { cap, .. } => cap,
+            Self::Fixed { delay } => delay,
+            Self::None => Duration::ZERO,
+        }
+    }
+
     pub(crate) fn check(&self) -> Result<()> {
         let longest = match *self {
             Self::Exponential {
