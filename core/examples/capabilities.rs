@@ -27,12 +27,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 /// A row for each capability and limit, a column for each provider.
 pub async fn table() -> queue_runtime_core::Result<String> {
+    let mut heads = Vec::new();
     let mut providers = Vec::new();
-    for scheme in SCHEMES {
-        let client = connect(format!("{scheme}:").as_str()).await?;
+    for (head, url) in SCHEMES.iter().flat_map(|scheme| columns(scheme)) {
+        let client = connect(url.as_str()).await?;
+        heads.push(head);
         providers.push(client.capabilities().clone());
     }
-    let heads = providers.iter().map(|p| format!("`{}:`", p.provider()));
+    let heads = heads.iter();
     let mut table = row("capability", heads) + &row("---", providers.iter().map(|_| "---"));
     for capability in Capability::ALL {
         let cells = providers.iter().map(|p| support(p.support(capability)));
@@ -42,6 +44,21 @@ pub async fn table() -> queue_runtime_core::Result<String> {
         table += &row(name, providers.iter().map(limit));
     }
     Ok(table)
+}
+
+/// Head and URL of each column of a provider.
+fn columns(scheme: &str) -> Vec<(String, String)> {
+    match scheme {
+        "sqs" => [("", "false"), (" FIFO", "true")]
+            .map(|(kind, fifo)| {
+                (
+                    format!("`sqs:`{kind}"),
+                    format!("sqs://us-east-1?fifo={fifo}"),
+                )
+            })
+            .to_vec(),
+        _ => vec![(format!("`{scheme}:`"), format!("{scheme}:"))],
+    }
 }
 
 /// The text with this table between its markers.
