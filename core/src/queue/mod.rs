@@ -556,7 +556,7 @@ impl Queue {
     }
 
     pub(crate) fn has(&self, capability: Capability) -> bool {
-        self.0.client.capabilities().has(capability)
+        self.0.capabilities.has(capability)
     }
 
     pub(crate) fn clock(&self) -> &Clock {

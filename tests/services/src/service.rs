@@ -81,6 +81,7 @@ pub fn names() -> Vec<&'static str> {
 /// A server while it runs.
 pub struct Service {
     name: &'static str,
+    environment: PathBuf,
     port: u16,
     folder: PathBuf,
     child: Child,
@@ -140,6 +141,7 @@ impl Service {
         let life = child.stdin.take();
         let mut service = Self {
             name: recipe.name,
+            environment: environment.to_owned(),
             port,
             folder,
             child,
@@ -162,6 +164,11 @@ impl Service {
     /// Its port of the loopback.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The Python beside it, which has the client library of its vendor: `boto3`.
+    pub fn python(&self) -> PathBuf {
+        self.environment.join("bin").join("python")
     }
 
     /// The variable that says its address to programs in other languages.
