@@ -2,18 +2,19 @@
 
 use std::time::Duration;
 
+use aws_sdk_sqs::types::QueueAttributeName as Attribute;
+
 use super::remote::{DeadLetterQueue, attributes};
 use super::work::Work;
 use crate::dead_letter::{DeadLetterFilter, RedriveReport};
 use crate::error::{Error, ErrorKind, Result};
-use aws_sdk_sqs::types::QueueAttributeName as Attribute;
 
 /// How often a task is asked how far it is.
 const PAUSE: Duration = Duration::from_millis(500);
 
 impl Work {
-    /// Lets SQS move all dead letters back, and waits until it has. They keep their attempts'
-    /// headers as they are: no redrive is counted in them.
+    /// Lets SQS move all dead letters back, and waits until it has. No redrive is
+    /// counted in their headers.
     pub(super) async fn move_all(
         &self,
         queue: &DeadLetterQueue,
@@ -24,24 +25,22 @@ impl Work {
             let what = "redrive=native moves all dead letters, and cannot choose among them";
             return Err(Error::invalid_argument("filter", what));
         }
-        let arn = match &queue.arn {
+        let from = match &queue.arn {
             Some(arn) => arn.clone(),
-            None => {
-                let found = attributes(&self.link, &queue.url, &Attribute::QueueArn).await?;
-                let no_arn = || Error::new(ErrorKind::Provider, "SQS does not say the queue's ARN");
-                found
-                    .get(&Attribute::QueueArn)
-                    .cloned()
-                    .ok_or_else(no_arn)?
-            }
+            None => self.arn(&queue.url).await?,
         };
+        // Without it SQS finds the way back only of what it moved itself.
+        let to = self.arn(&self.remote(0).await?.url).await?;
         let sqs = &self.link.sqs;
-        let start = || sqs.start_message_move_task().source_arn(&arn).send();
+        let start = || {
+            let task = sqs.start_message_move_task().source_arn(&from);
+            task.destination_arn(&to).send()
+        };
         self.link.ask("StartMessageMoveTask", start).await?;
         loop {
             let list = || {
                 sqs.list_message_move_tasks()
-                    .source_arn(&arn)
+                    .source_arn(&from)
                     .max_results(1)
                     .send()
             };
@@ -68,5 +67,11 @@ impl Work {
                 }
             }
         }
+    }
+
+    async fn arn(&self, url: &str) -> Result<String> {
+        let found = attributes(&self.link, url, &Attribute::QueueArn).await?;
+        let no_arn = || Error::new(ErrorKind::Provider, "SQS does not say the queue's ARN");
+        found.get(&Attribute::QueueArn).cloned().ok_or_else(no_arn)
     }
 }

@@ -52,6 +52,8 @@ pub(super) struct Options {
     pub(super) polls: u32,
     /// How long one request may take, beside its own wait.
     pub(super) timeout: Duration,
+    /// How long messages are locked where no option says it.
+    pub(super) lock: Option<Duration>,
     /// Created FIFO queues are of the high-throughput kind.
     pub(super) high_throughput: bool,
 }
@@ -131,11 +133,16 @@ impl Options {
                 .map(|text| read_timeout(&text))
                 .transpose()?
                 .unwrap_or(TIMEOUT),
+            lock: preset.lock(),
             high_throughput: preset == Preset::HighThroughput,
         };
         if options.shards > 1 && options.fifo != Some(true) {
             let what = "spread FIFO queues, so they need fifo=true";
             return Err(Error::invalid_config("shards", what));
+        }
+        if options.shards > 1 && options.native_redrive {
+            let what = "moves all to one queue, not each session to its shard";
+            return Err(Error::invalid_config("redrive", what));
         }
         if options.fair_groups && options.fifo == Some(true) {
             let what = "is about standard queues; with fifo=true a session keeps its order anyway";
@@ -152,7 +159,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Clone, Copy, PartialEq)]
 enum Preset {
     None,
-    /// Many polls at a time, FIFO queues of the high-throughput kind.
+    /// Many polls at a time and long locks; FIFO queues of the high-throughput kind.
     HighThroughput,
     /// One poll at a time: no request that may come back empty while another one waits.
     Cost,
@@ -168,6 +175,14 @@ impl Preset {
                 "preset",
                 "must be high_throughput or cost",
             )),
+        }
+    }
+
+    fn lock(self) -> Option<Duration> {
+        match self {
+            Self::None => None,
+            Self::HighThroughput => Some(Duration::from_secs(300)),
+            Self::Cost => Some(Duration::from_secs(30)),
         }
     }
 
@@ -316,6 +331,10 @@ mod tests {
             (&[("shards", "0"), ("fifo", "true")], "shards"),
             (&[("shards", "101"), ("fifo", "true")], "shards"),
             (&[("fair_groups", "true"), ("fifo", "true")], "fair_groups"),
+            (
+                &[("shards", "2"), ("fifo", "true"), ("redrive", "native")],
+                "redrive",
+            ),
             (&[("long_delay", "yes")], "long_delay"),
             (&[("redrive", "ours")], "redrive"),
             (&[("polls", "many")], "polls"),

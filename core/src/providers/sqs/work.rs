@@ -103,7 +103,7 @@ impl Work {
     /// How long messages are locked, in the whole seconds of SQS: as asked, as configured, as the
     /// queue says, or by default.
     pub(super) fn lock(self: &Arc<Self>, asked: Option<Duration>) -> Reply<u32> {
-        if let Some(lock) = asked.or(self.options.lock) {
+        if let Some(lock) = asked.or(self.options.lock).or(self.settings.lock) {
             return Reply::now(Ok(seconds(lock)));
         }
         let work = self.clone();
