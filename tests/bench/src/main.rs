@@ -8,6 +8,7 @@ mod memory;
 mod node;
 mod python;
 mod report;
+mod sqs;
 mod yardsticks;
 
 use std::error::Error;
@@ -52,6 +53,8 @@ enum Area {
     Python,
     /// Consumers.
     Consumer,
+    /// AWS SQS, on a server from a package.
+    Sqs,
 }
 
 fn main() -> Result<()> {
@@ -70,6 +73,7 @@ fn main() -> Result<()> {
             Area::Node => ("node", node::rows()?),
             Area::Python => ("python", python::rows()?),
             Area::Consumer => ("consumer", consumer::rows()?),
+            Area::Sqs => ("sqs", sqs::rows()?),
         };
         println!("{}", report::table(name, &rows));
         report::store(name, &rows)?;

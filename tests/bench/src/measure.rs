@@ -35,6 +35,12 @@ impl Samples {
     }
 }
 
+impl From<Vec<f64>> for Samples {
+    fn from(rounds: Vec<f64>) -> Self {
+        Self(rounds)
+    }
+}
+
 /// Runs every side once to warm up, then in rounds; each round begins with another side.
 pub fn take_turns<const N: usize>(rounds: usize, mut sides: [Side<'_>; N]) -> Result<[Samples; N]> {
     let mut samples = [const { Samples(Vec::new()) }; N];

@@ -8,6 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+/// What the metadata service of an instance says beside its token.
+const TOKEN_LIFE: &str = "x-aws-ec2-metadata-token-ttl-seconds";
+
 /// What happens to a request.
 #[derive(Clone, Debug)]
 pub enum Fault {
@@ -44,10 +47,12 @@ struct Shared {
 struct State {
     /// Faults for the next requests of an action, or of any.
     once: VecDeque<(Option<String>, Fault)>,
-    /// A fault of every request of an action, or of any.
-    always: Option<(Option<String>, Fault)>,
+    /// Faults of every request of an action, or of any; the first that fits.
+    always: Vec<(Option<String>, Fault)>,
     /// The actions that came, in their order.
     seen: Vec<String>,
+    /// Whose keys signed them.
+    signers: Vec<String>,
 }
 
 impl Shared {
@@ -56,18 +61,17 @@ impl Shared {
     }
 
     /// Notes a request and decides what happens to it.
-    fn meet(&self, action: &str) -> Option<Fault> {
+    fn meet(&self, request: &Request) -> Option<Fault> {
+        let action = request.action.as_str();
         let mut state = self.state();
         state.seen.push(action.to_owned());
+        state.signers.extend(request.signer.clone());
         let hits = |of: &Option<String>| of.as_deref().is_none_or(|of| of == action);
         if let Some(at) = state.once.iter().position(|(of, _)| hits(of)) {
             return state.once.remove(at).map(|(_, fault)| fault);
         }
-        state
-            .always
-            .as_ref()
-            .filter(|(of, _)| hits(of))
-            .map(|(_, fault)| fault.clone())
+        let always = state.always.iter().find(|(of, _)| hits(of));
+        always.map(|(_, fault)| fault.clone())
     }
 }
 
@@ -119,14 +123,17 @@ impl Proxy {
 
     /// Breaks every request of this action, or any, until it is told to [`Proxy::heal`].
     pub fn always(&self, action: Option<&str>, fault: Fault) {
-        self.shared.state().always = Some((action.map(str::to_owned), fault));
+        self.shared
+            .state()
+            .always
+            .push((action.map(str::to_owned), fault));
     }
 
     /// Passes everything on again. What is in the black hole stays there, and its connections end.
     pub fn heal(&self) {
         let mut state = self.shared.state();
         state.once.clear();
-        state.always = None;
+        state.always.clear();
         drop(state);
         self.shared.healed.notify_all();
     }
@@ -134,6 +141,13 @@ impl Proxy {
     /// The actions that came since the last call, in their order.
     pub fn seen(&self) -> Vec<String> {
         std::mem::take(&mut self.shared.state().seen)
+    }
+}
+
+impl Proxy {
+    /// The ids of the keys that signed what came since the last call.
+    pub fn signers(&self) -> Vec<String> {
+        std::mem::take(&mut self.shared.state().signers)
     }
 }
 
@@ -151,7 +165,7 @@ fn serve(shared: &Shared, stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut reader = BufReader::new(stream);
     while let Some(request) = Request::read(&mut reader)? {
-        let fault = shared.meet(&request.action);
+        let fault = shared.meet(&request);
         match fault {
             None => answer(stream, &request.forward(shared.server)?)?,
             Some(Fault::Drop) => return Ok(()),
@@ -171,14 +185,14 @@ fn serve(shared: &Shared, stream: &TcpStream) -> io::Result<()> {
             }
             Some(Fault::BlackHole) => {
                 let state = shared.state();
-                let blocked = |state: &mut State| state.always.is_some();
+                let blocked = |state: &mut State| !state.always.is_empty();
                 drop(shared.healed.wait_while(state, blocked));
                 return Ok(());
             }
             Some(Fault::Answer(status, body)) => {
                 let head = format!(
                     "HTTP/1.1 {status} Fault\r\nContent-Type: application/x-amz-json-1.0\r\n\
-                     Content-Length: {}\r\n\r\n",
+                     {TOKEN_LIFE}: 21600\r\nContent-Length: {}\r\n\r\n",
                     body.len()
                 );
                 answer(stream, (head + &body).as_bytes())?;
@@ -203,13 +217,15 @@ struct Request {
     body: Vec<u8>,
     /// What an AWS client says it wants: `SendMessage` of `AmazonSQS.SendMessage`; else the path.
     action: String,
+    /// The id of the key it is signed with.
+    signer: Option<String>,
 }
 
 impl Request {
     /// The next request of a connection; `None` at its end.
     fn read(reader: &mut impl BufRead) -> io::Result<Option<Self>> {
         let (mut head, mut length) = (String::new(), 0);
-        let mut action = None;
+        let (mut action, mut signer) = (None, None);
         loop {
             let mut line = String::new();
             if reader.read_line(&mut line)? == 0 {
@@ -222,6 +238,7 @@ impl Request {
             let value = value.trim();
             match name.to_ascii_lowercase().as_str() {
                 "content-length" => length = value.parse().unwrap_or(0),
+                "authorization" => signer = signer_of(value),
                 "x-amz-target" => action = value.rsplit('.').next().map(str::to_owned),
                 "connection" => continue,
                 _ => {}
@@ -235,6 +252,7 @@ impl Request {
             head,
             body,
             action: action.unwrap_or(path),
+            signer,
         }))
     }
 
@@ -248,6 +266,12 @@ impl Request {
         stream.read_to_end(&mut answer)?;
         Ok(answer)
     }
+}
+
+/// The id of `AWS4-HMAC-SHA256 Credential=ID/20260101/...`.
+fn signer_of(authorization: &str) -> Option<String> {
+    let (_, rest) = authorization.split_once("Credential=")?;
+    rest.split_once('/').map(|(id, _)| id.to_owned())
 }
 
 /// Where the body of an answer begins.
