@@ -5,7 +5,7 @@ use std::fmt;
 use std::future::Future;
 use std::ops::Add;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -142,6 +142,22 @@ impl Clock {
         }
     }
 
+    /// Moves a virtual clock to a moment that others have come to already; never back.
+    pub(crate) fn catch_up(&self, moment: Tick) {
+        if let Source::Virtual(time) = &self.0 {
+            time.move_by(|now| now.max(moment));
+        }
+    }
+
+    /// Calls this whenever a virtual clock was moved, for as long as somebody else keeps it.
+    pub(crate) fn on_move(&self, watcher: &Arc<Watcher>) {
+        if let Source::Virtual(time) = &self.0 {
+            let mut watchers = lock(&time.watchers);
+            watchers.retain(|other| other.strong_count() > 0);
+            watchers.push(Arc::downgrade(watcher));
+        }
+    }
+
     /// Completes once this moment has come. On the system's clock it needs the runtime's timer,
     /// so the caller must be inside the entered runtime.
     pub(crate) fn sleep_until(&self, deadline: Tick) -> Sleep {
@@ -215,7 +231,11 @@ mod system {
 struct VirtualTime {
     now: AtomicU64,
     timers: Mutex<Timers>,
+    watchers: Mutex<Vec<Weak<Watcher>>>,
 }
+
+/// What is called when a virtual clock was moved, before those who sleep are woken.
+pub(crate) type Watcher = dyn Fn() + Send + Sync;
 
 #[derive(Default)]
 struct Timers {
@@ -229,9 +249,19 @@ impl VirtualTime {
     }
 
     fn advance(&self, by: Duration) {
-        let mut timers = lock(&self.timers);
-        let now = self.now() + by;
+        self.move_by(|now| now + by);
+    }
+
+    fn move_by(&self, step: impl FnOnce(Tick) -> Tick) {
+        let timers = lock(&self.timers);
+        let now = step(self.now());
         self.now.store(now.0, Ordering::Release);
+        drop(timers);
+        let watchers: Vec<_> = lock(&self.watchers).iter().map(Weak::upgrade).collect();
+        for watcher in watchers.into_iter().flatten() {
+            watcher();
+        }
+        let mut timers = lock(&self.timers);
         let later = timers
             .waiting
             .split_off(&(Tick(now.0.saturating_add(1)), 0));

@@ -17,6 +17,7 @@
 //! # queue_runtime_core::Runtime::shared().unwrap().block_on(example()).unwrap().unwrap();
 //! ```
 
+mod blocking;
 mod body_pool;
 mod capability;
 mod client;
@@ -41,6 +42,7 @@ mod settlement;
 mod sync;
 mod telemetry;
 
+pub use blocking::blocking;
 pub use body_pool::BodyPool;
 pub use capability::{Capabilities, Capability, Limits, Support};
 pub use client::{Client, connect};

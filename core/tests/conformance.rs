@@ -1,22 +1,36 @@
-//! The scenarios on `memory:`: all in virtual time, some in real time.
+//! The scenarios on `memory:` and on `file:`: all in virtual time, some in real time.
 
 #[path = "common/conformance.rs"]
 mod common;
+#[path = "common/folder.rs"]
+mod folder;
 
 use std::process::ExitCode;
 
 use queue_runtime_core::conformance::{Store, Target};
 use queue_runtime_core::{Clock, Runtime, RuntimeConfig};
 
+use folder::Folder;
+
+fn runtime(clock: fn() -> Clock) -> queue_runtime_core::Result<Runtime> {
+    // Of one thread, background work is done in its order: `pending` sees all that is due.
+    let config = RuntimeConfig {
+        worker_threads: Some(1),
+        ..RuntimeConfig::default()
+    };
+    Runtime::with_clock(config, clock())
+}
+
 fn memory(provider: &str, clock: fn() -> Clock) -> Target {
     Target::new(provider, move || {
-        // Of one thread, background work is done in its order: `pending` sees all that is due.
-        let config = RuntimeConfig {
-            worker_threads: Some(1),
-            ..RuntimeConfig::default()
-        };
-        let runtime = Runtime::with_clock(config, clock())?;
-        Ok(Store::new(runtime, "memory:conformance"))
+        Ok(Store::new(runtime(clock)?, "memory:conformance"))
+    })
+}
+
+fn file(provider: &str, clock: fn() -> Clock) -> Target {
+    Target::new(provider, move || {
+        let folder = Folder::new();
+        Ok(Store::new(runtime(clock)?, folder.url("")).guard(folder))
     })
 }
 
@@ -24,5 +38,7 @@ fn main() -> ExitCode {
     common::conformance([
         memory("memory", Clock::new_virtual),
         memory("memory-real-time", Clock::system),
+        file("file", Clock::new_virtual),
+        file("file-real-time", Clock::system),
     ])
 }

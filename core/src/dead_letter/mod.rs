@@ -14,6 +14,8 @@ pub mod reason {
     pub const CRASHED: &str = "crashed";
     /// The message's time to live was over.
     pub const EXPIRED: &str = "expired";
+    /// What is kept of the message cannot be read any more; its body is lost.
+    pub const UNREADABLE: &str = "unreadable";
 }
 
 /// The header that counts how often a message was redriven.

@@ -1,5 +1,8 @@
 //! The registry: URL schemes and the providers behind them.
 
+mod embedded;
+#[cfg(all(feature = "file", target_os = "linux"))]
+mod file;
 #[cfg(feature = "memory")]
 mod memory;
 #[cfg(feature = "sqs")]
@@ -19,6 +22,8 @@ pub(crate) async fn open(runtime: &Runtime, settings: &Settings) -> Result<Arc<d
         "memory" => memory::open(runtime, settings),
         #[cfg(feature = "sqs")]
         "sqs" => sqs::open(runtime, settings).await,
+        #[cfg(all(feature = "file", target_os = "linux"))]
+        "file" => file::open(runtime, settings),
         scheme => Err(not_built_in(scheme)),
     }
 }
@@ -30,6 +35,8 @@ pub(crate) fn url_options(scheme: &str) -> Result<&'static [&'static str]> {
         "memory" => Ok(&[]),
         #[cfg(feature = "sqs")]
         "sqs" => Ok(sqs::NAMES),
+        #[cfg(all(feature = "file", target_os = "linux"))]
+        "file" => Ok(file::OPTIONS),
         scheme => Err(not_built_in(scheme)),
     }
 }
@@ -50,4 +57,6 @@ pub const SCHEMES: &[&str] = &[
     "memory",
     #[cfg(feature = "sqs")]
     "sqs",
+    #[cfg(all(feature = "file", target_os = "linux"))]
+    "file",
 ];

@@ -6,9 +6,10 @@ use super::entry::{Death, Standing};
 use super::list::NIL;
 use super::state::State;
 use crate::clock::{Clock, Tick};
-use crate::dead_letter::{DeadLetter, DeadLetterFilter, REDRIVE_COUNT, RedriveReport};
+use crate::dead_letter::{DeadLetter, DeadLetterFilter, RedriveReport};
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::Message;
+use crate::providers::embedded::counted;
 
 impl State {
     /// `Full` when the dead letters have no room for this message.
@@ -199,14 +200,4 @@ impl State {
         }
         found.len() as u64
     }
-}
-
-/// The message with its redrives counted in a header.
-fn counted(message: &Message) -> Message {
-    let headers = &message.properties().headers;
-    let before = headers
-        .get(REDRIVE_COUNT)
-        .and_then(|n| n.parse::<u64>().ok());
-    let count = before.unwrap_or(0).saturating_add(1);
-    message.clone().header(REDRIVE_COUNT, count.to_string())
 }

@@ -21,10 +21,11 @@ use bytes::Bytes;
 
 use self::queue::SharedQueue;
 use self::state::Sent;
-use crate::capability::{Capabilities, Capability, Limits, Support};
+use super::embedded::{NATIVE, already_exists, check_name, check_same, not_found};
+use crate::capability::{Capabilities, Limits, Support};
 use crate::config::{Create, QueueDefinition, QueueOptions, Settings};
 use crate::dead_letter::{DeadLetter, DeadLetterFilter, RedriveReport};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::message::{Message, SendResult};
 use crate::provider::{
     AcceptRequest, Moment, Provider, ProviderQueue, ReceiveRequest, Received, SessionLock, only,
@@ -33,9 +34,6 @@ use crate::queue::{Peeked, Statistics};
 use crate::reply::Reply;
 use crate::runtime::{Runtime, Tasks};
 use crate::settlement::{Receipt, Settlement};
-
-/// The longest name of a queue, in bytes.
-const MAX_NAME_BYTES: usize = 260;
 
 /// Queues by name.
 #[derive(Default)]
@@ -73,33 +71,7 @@ pub(super) fn open(runtime: &Runtime, settings: &Settings) -> Result<Arc<dyn Pro
 }
 
 fn capabilities() -> Capabilities {
-    use Capability::*;
-    let native = [
-        Sessions,
-        SessionById,
-        SessionNext,
-        SessionState,
-        SkipOnFailure,
-        ParkOnFailure,
-        Delay,
-        Ttl,
-        Dedup,
-        Extend,
-        NackDelay,
-        Release,
-        Begin,
-        DeadLetter,
-        DeadLetterList,
-        Redrive,
-        Purge,
-        Peek,
-        Statistics,
-        Create,
-        Bounds,
-        CreateAtFirstUse,
-        Order,
-    ];
-    Capabilities::new("memory", Limits::default()).with(Support::Native, &native)
+    Capabilities::new("memory", Limits::default()).with(Support::Native, NATIVE)
 }
 
 impl Provider for Memory {
@@ -118,22 +90,6 @@ impl Provider for Memory {
             shared: OnceLock::new(),
         }))
     }
-}
-
-fn check_name(name: &str) -> Result<()> {
-    let what = if name.is_empty() {
-        "must not be empty".to_owned()
-    } else if name.len() > MAX_NAME_BYTES {
-        format!("has {} bytes, the limit is {MAX_NAME_BYTES}", name.len())
-    } else if !name
-        .bytes()
-        .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
-    {
-        format!("{name:?} must be of ASCII letters, digits, '-', '_' and '.' only")
-    } else {
-        return Ok(());
-    };
-    Err(Error::invalid_argument("name", what))
 }
 
 /// One client's view of a queue: bound to the shared one at its first use.
@@ -165,10 +121,7 @@ impl MemoryQueue {
                 shared.clone()
             }
             None if self.definition.create == Create::Never => {
-                return Err(Error::new(
-                    ErrorKind::QueueNotFound,
-                    "there is no queue of this name; create it, or open it without create=never",
-                ));
+                return Err(not_found());
             }
             None => self.add(&mut queues),
         };
@@ -190,42 +143,6 @@ impl MemoryQueue {
     #[inline]
     fn answer<T>(&self, verb: impl FnOnce(&Arc<SharedQueue>) -> Result<T>) -> Reply<T> {
         Reply::now(self.shared().and_then(verb))
-    }
-}
-
-/// What this client asks for by name must be what the queue is.
-fn check_same(is: &QueueDefinition, asked: &QueueOptions) -> Result<()> {
-    let differs = [
-        ("lock", asked.lock.is_some_and(|v| v != is.lock)),
-        ("budget", asked.budget.is_some_and(|v| v != is.budget)),
-        ("ttl", asked.ttl.is_some_and(|v| Some(v) != is.ttl)),
-        (
-            "on_expiry",
-            asked.on_expiry.is_some_and(|v| v != is.on_expiry),
-        ),
-        (
-            "dedup_window",
-            asked.dedup_window.is_some_and(|v| v != is.dedup_window),
-        ),
-        (
-            "on_failure",
-            asked.on_failure.is_some_and(|v| v != is.on_failure),
-        ),
-        (
-            "max_messages",
-            asked.max_messages.is_some_and(|v| v != is.max_messages),
-        ),
-        (
-            "max_bytes",
-            asked.max_bytes.is_some_and(|v| v != is.max_bytes),
-        ),
-    ];
-    match differs.into_iter().find(|(_, differs)| *differs) {
-        Some((field, _)) => Err(Error::invalid_config(
-            field,
-            "the queue exists with another value; ask for that one, or for none",
-        )),
-        None => Ok(()),
     }
 }
 
@@ -397,10 +314,7 @@ impl ProviderQueue for MemoryQueue {
     fn create(&self) -> Reply<()> {
         let mut queues = self.queues();
         if queues.contains_key(&self.name) {
-            return Reply::error(Error::new(
-                ErrorKind::AlreadyExists,
-                "there is a queue of this name already",
-            ));
+            return Reply::error(already_exists());
         }
         let shared = self.add(&mut queues);
         self.shared.get_or_init(|| shared);

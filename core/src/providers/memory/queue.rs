@@ -8,11 +8,11 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use super::state::{Sent, State, Wakes};
+use crate::providers::embedded::full;
 use crate::clock::Tick;
 use crate::config::{OnFull, QueueDefinition};
 use crate::error::{Error, ErrorKind, Result};
@@ -297,7 +297,7 @@ impl SharedQueue {
         let precise = timed.then(|| self.tasks.clock().now());
         self.step(
             |state, now| match state.send(message, precise.unwrap_or(now), now) {
-                Sent::Full(_) if on_full == OnFull::Error => Err(full(state)),
+                Sent::Full(_) if on_full == OnFull::Error => Err(full(&state.definition)),
                 sent => Ok(sent),
             },
         )
@@ -319,7 +319,7 @@ impl SharedQueue {
             while let Some(message) = messages.next() {
                 match state.send(message, precise, now) {
                     Sent::Done(result) => results.push(Ok(result)),
-                    Sent::Full(_) if on_full == OnFull::Error => results.push(Err(full(state))),
+                    Sent::Full(_) if on_full == OnFull::Error => results.push(Err(full(&state.definition))),
                     Sent::Full(message) => {
                         let rest = std::iter::once(message).chain(messages).collect();
                         return Ok((results, rest));
@@ -342,19 +342,6 @@ impl Drop for Waiting<'_> {
         let mut guarded = crate::sync::lock(&self.queue.guarded);
         guarded.waiting[self.what as usize] -= 1;
     }
-}
-
-#[cold]
-fn full(state: &State) -> Error {
-    let definition = &state.definition;
-    Error::new(
-        ErrorKind::Full,
-        format!(
-            "the queue is full ({} messages, {} bytes); receive from it, or raise max_messages or max_bytes",
-            definition.max_messages, definition.max_bytes
-        ),
-    )
-    .with_retry_after(Duration::from_millis(100))
 }
 
 #[cold]

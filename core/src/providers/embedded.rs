@@ -1,0 +1,130 @@
+//! What the built-in engines have in common beside their behaviour: names, definitions, errors.
+
+use std::time::Duration;
+
+use crate::capability::Capability::{self, *};
+use crate::config::{QueueDefinition, QueueOptions};
+use crate::dead_letter::REDRIVE_COUNT;
+use crate::error::{Error, ErrorKind, Result};
+use crate::message::Message;
+
+/// What the built-in engines can do.
+pub(super) const NATIVE: &[Capability] = &[
+    Sessions,
+    SessionById,
+    SessionNext,
+    SessionState,
+    SkipOnFailure,
+    ParkOnFailure,
+    Delay,
+    Ttl,
+    Dedup,
+    Extend,
+    NackDelay,
+    Release,
+    Begin,
+    DeadLetter,
+    DeadLetterList,
+    Redrive,
+    Purge,
+    Peek,
+    Statistics,
+    Create,
+    Bounds,
+    CreateAtFirstUse,
+    Order,
+];
+
+/// The longest name of a queue, in bytes.
+const MAX_NAME_BYTES: usize = 260;
+
+/// `InvalidArgument` for a name that no queue can have.
+pub(super) fn check_name(name: &str) -> Result<()> {
+    let what = if name.is_empty() {
+        "must not be empty".to_owned()
+    } else if name.len() > MAX_NAME_BYTES {
+        format!("has {} bytes, the limit is {MAX_NAME_BYTES}", name.len())
+    } else if !name
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+    {
+        format!("{name:?} must be of ASCII letters, digits, '-', '_' and '.' only")
+    } else {
+        return Ok(());
+    };
+    Err(Error::invalid_argument("name", what))
+}
+
+/// What this client asks for by name must be what the queue is.
+pub(super) fn check_same(is: &QueueDefinition, asked: &QueueOptions) -> Result<()> {
+    let differs = [
+        ("lock", asked.lock.is_some_and(|v| v != is.lock)),
+        ("budget", asked.budget.is_some_and(|v| v != is.budget)),
+        ("ttl", asked.ttl.is_some_and(|v| Some(v) != is.ttl)),
+        (
+            "on_expiry",
+            asked.on_expiry.is_some_and(|v| v != is.on_expiry),
+        ),
+        (
+            "dedup_window",
+            asked.dedup_window.is_some_and(|v| v != is.dedup_window),
+        ),
+        (
+            "on_failure",
+            asked.on_failure.is_some_and(|v| v != is.on_failure),
+        ),
+        (
+            "max_messages",
+            asked.max_messages.is_some_and(|v| v != is.max_messages),
+        ),
+        (
+            "max_bytes",
+            asked.max_bytes.is_some_and(|v| v != is.max_bytes),
+        ),
+    ];
+    match differs.into_iter().find(|(_, differs)| *differs) {
+        Some((field, _)) => Err(Error::invalid_config(
+            field,
+            "the queue exists with another value; ask for that one, or for none",
+        )),
+        None => Ok(()),
+    }
+}
+
+/// The message with its redrives counted in a header.
+pub(super) fn counted(message: &Message) -> Message {
+    let headers = &message.properties().headers;
+    let before = headers
+        .get(REDRIVE_COUNT)
+        .and_then(|n| n.parse::<u64>().ok());
+    let count = before.unwrap_or(0).saturating_add(1);
+    message.clone().header(REDRIVE_COUNT, count.to_string())
+}
+
+#[cold]
+pub(super) fn full(definition: &QueueDefinition) -> Error {
+    Error::new(
+        ErrorKind::Full,
+        format!(
+            "the queue is full ({} messages, {} bytes); receive from it, or raise max_messages or max_bytes",
+            definition.max_messages, definition.max_bytes
+        ),
+    )
+    .with_retry_after(Duration::from_millis(100))
+}
+
+#[cold]
+pub(super) fn not_found() -> Error {
+    Error::new(
+        ErrorKind::QueueNotFound,
+        "there is no queue of this name; create it, or open it without create=never",
+    )
+}
+
+#[cold]
+pub(super) fn already_exists() -> Error {
+    Error::new(
+        ErrorKind::AlreadyExists,
+        "there is a queue of this name already",
+    )
+}

@@ -1,0 +1,84 @@
+//! Looking without taking: peek and statistics.
+
+use super::step::Step;
+use crate::providers::file::index::layout::{NIL, flag, standing};
+use crate::providers::file::index::region::Cell;
+use crate::providers::file::index::{list, tree};
+use crate::queue::{MessageState, Statistics};
+use std::time::Duration;
+
+/// A message that is looked at; what it says is in the log.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::providers::file) struct Shown {
+    pub(in crate::providers::file) engine: u64,
+    pub(in crate::providers::file) number: u64,
+    pub(in crate::providers::file) state: MessageState,
+    pub(in crate::providers::file) sequence: u64,
+    pub(in crate::providers::file) attempts: u32,
+    pub(in crate::providers::file) enqueued: u64,
+    pub(in crate::providers::file) record: (u64, u32),
+}
+
+impl Step<'_> {
+    /// Messages in order, from after a sequence number on.
+    pub(in crate::providers::file) fn peek(
+        &self,
+        queue: u32,
+        after: Option<u64>,
+        max: usize,
+    ) -> Vec<Shown> {
+        let queue = self.queue(queue);
+        let mut shown = Vec::new();
+        let mut id = queue.all.first.get();
+        while id != NIL && shown.len() < max {
+            let message = self.message(id);
+            if after.is_none_or(|after| message.sequence.get() > after) {
+                shown.push(Shown {
+                    engine: queue.engine.get(),
+                    number: message.number.get(),
+                    state: match message.standing.get() {
+                        standing::DELAYED => MessageState::Delayed,
+                        standing::IN_FLIGHT => MessageState::InFlight,
+                        _ => MessageState::Ready,
+                    },
+                    sequence: message.sequence.get(),
+                    attempts: message.attempts.get(),
+                    enqueued: message.enqueued.get(),
+                    record: (message.record.position.get(), message.record.len.get()),
+                });
+            }
+            id = list::after::<list::All>(self.r, id);
+        }
+        shown
+    }
+
+    pub(in crate::providers::file) fn statistics(&self, queue: u32) -> Statistics {
+        let of = self.queue(queue);
+        Statistics {
+            ready: of.ready.get(),
+            in_flight: of.in_flight.get(),
+            delayed: of.delayed.get(),
+            dead: of.dead.get(),
+            bytes: of.bytes.get(),
+            sessions: u64::from(of.sessions_len.get()),
+            oldest_age: self
+                .oldest(queue)
+                .map(|enqueued| Duration::from_nanos(self.now.saturating_sub(enqueued))),
+        }
+    }
+
+    /// When the oldest message that is not dead was sent.
+    fn oldest(&self, queue: u32) -> Option<u64> {
+        let queue = self.queue(queue);
+        let mut first = queue.all.first.get();
+        while first != NIL && self.has(self.message(first), flag::YOUNG) {
+            first = list::after::<list::All>(self.r, first);
+        }
+        let late = tree::first::<tree::Late>(self.r, &queue.late);
+        let enqueued = |id: u32| (id != NIL).then(|| self.message(id).enqueued.get());
+        match (enqueued(first), enqueued(late)) {
+            (Some(first), Some(late)) => Some(first.min(late)),
+            (first, late) => first.or(late),
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! A folder for a store, which is gone when the test is over.
+
+#![allow(dead_code)] // each test binary uses a part of it
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// A new, empty folder; removed with all that is in it when dropped.
+#[derive(Debug)]
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("store-{}-{number}", std::process::id());
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The URL of the store in this folder. Its segments are small, so that tests use several.
+    pub fn url(&self, options: &str) -> String {
+        let path = self.0.to_str().unwrap();
+        let path = path.replace('%', "%25").replace(' ', "%20");
+        let path = path.replace('?', "%3f").replace('#', "%23");
+        let more = if options.is_empty() { "" } else { "&" };
+        format!("file://{path}?segment_bytes=4194304{more}{options}")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
