@@ -17,6 +17,8 @@ use crate::message::MessageId;
 
 /// Notes that one frame takes along at most.
 const NOTES_PER_FRAME: usize = 1024;
+/// Changes that keeping the place of a record, or noting a message, may need.
+const CHANGES_OF_A_PLACE: usize = 10;
 
 /// What a step says to the log.
 #[derive(Debug, Default)]
@@ -54,6 +56,11 @@ impl Batch {
     /// Notes that a message is gone for good.
     pub(super) fn gone(&mut self, slot: u32, number: u64) {
         self.gone.push(Gone { slot, number });
+    }
+
+    /// Changes that keeping the places of the records will need.
+    pub(super) fn changes(&self) -> usize {
+        self.placed.len() * CHANGES_OF_A_PLACE
     }
 
     /// The length that the frame will have, without notes.
@@ -143,7 +150,10 @@ impl Step<'_> {
         let header = self.r.header();
         let room = self.max_frame().saturating_sub(self.batch.frame.len() + 4096) / 56;
         let mut notes = Vec::new();
-        while notes.len() < NOTES_PER_FRAME.min(room) && self.r.changes_left() > 8192 {
+        let spare = self.batch.changes() + 64;
+        while notes.len() < NOTES_PER_FRAME.min(room)
+            && self.r.changes_left() > spare + CHANGES_OF_A_PLACE
+        {
             let id = header.dirty.first.get();
             if id == NIL {
                 break;

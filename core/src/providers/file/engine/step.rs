@@ -144,7 +144,7 @@ impl<'s> Step<'s> {
 
     /// Whether one more message can be dealt with before the step has to end.
     pub(in crate::providers::file) fn has_room_for_more(&self) -> bool {
-        self.r.changes_left() > CHANGES_OF_ONE
+        self.r.changes_left() > CHANGES_OF_ONE + self.batch.changes()
     }
 
     // --- time ---------------------------------------------------------------------------------
