@@ -9,6 +9,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 #[derive(Debug)]
 pub struct Folder(PathBuf);
 
+impl Default for Folder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Folder {
     pub fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -18,6 +24,22 @@ impl Folder {
         let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
+    }
+
+    /// Waits until this process has the store in this folder open no more: threads of the store
+    /// may outlive its last client by the work they are at.
+    pub fn wait_until_closed(&self) {
+        let index = self.0.join("index");
+        let index = index.to_str().unwrap();
+        while std::fs::read_to_string("/proc/self/maps").unwrap().contains(index) {
+            std::thread::yield_now();
+        }
+    }
+
+    /// Takes the index away, as a restart of the machine does.
+    pub fn lose_index(&self) {
+        self.wait_until_closed();
+        std::fs::remove_file(self.0.join("index")).unwrap();
     }
 
     pub fn path(&self) -> &Path {

@@ -2,6 +2,9 @@
 
 #![allow(dead_code)] // each test binary uses a part of it
 
+#[path = "folder.rs"]
+pub mod folder;
+
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Condvar, Mutex};
@@ -33,6 +36,8 @@ pub fn soak() -> u32 {
 pub struct Kit {
     pub clock: Clock,
     pub client: Client,
+    /// Where the store is, if it is in a folder of its own.
+    pub folder: Option<Arc<folder::Folder>>,
 }
 
 impl Kit {
@@ -44,7 +49,19 @@ impl Kit {
         let clock = Clock::new_virtual();
         let runtime = Runtime::with_clock(RuntimeConfig::default(), clock.clone()).unwrap();
         let client = now(runtime.connect(url)).unwrap();
-        Self { clock, client }
+        Self {
+            clock,
+            client,
+            folder: None,
+        }
+    }
+
+    /// A client of a fresh store in a folder, or of the one that is there.
+    pub fn file(folder: &Arc<folder::Folder>, options: &str) -> Self {
+        Self {
+            folder: Some(folder.clone()),
+            ..Self::open(&folder.url(options))
+        }
     }
 
     /// A queue whose nacked messages are back at once, unless the options say otherwise.

@@ -12,19 +12,88 @@ mod ops;
 mod reference;
 mod run;
 
-use std::panic::catch_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+#[cfg(target_os = "linux")]
+use std::sync::Arc;
 
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 
+#[cfg(target_os = "linux")]
+use common::{folder::Folder, now};
+use common::Kit;
 use ops::{Op, Setup};
+#[cfg(target_os = "linux")]
+use proptest::prop_assert;
+#[cfg(target_os = "linux")]
+use queue_runtime_core::DeadLetterFilter;
 use run::Run;
-
-const SEQUENCES: u32 = 4000;
 
 #[test]
 fn the_engine_does_what_the_model_does() {
+    search(4000, |setup, ops| check(Kit::new(), setup, ops));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn the_engine_in_a_folder_does_what_the_model_does() {
+    search(300, |setup, ops| {
+        check(Kit::file(&Arc::default(), OPTIONS), setup, ops)
+    });
+}
+
+/// What is on the disk when is another matter.
+#[cfg(target_os = "linux")]
+const OPTIONS: &str = "durability=os";
+
+/// After any operations, an index that is built from the log shows what the one before it showed.
+#[test]
+#[cfg(target_os = "linux")]
+fn an_index_from_the_log_is_as_the_one_before() {
+    search(100, |setup, ops| {
+        let folder = Arc::new(Folder::new());
+        let open = || Kit::file(&folder, OPTIONS);
+        let mut run = Run::new(open(), setup.clone());
+        for op in ops {
+            run.apply(op.clone())?;
+        }
+        drop(run);
+        folder.wait_until_closed();
+        let kit = open();
+        // Whatever has a timer has its turn in both.
+        kit.advance(common::ms(1));
+        let (before, at) = (sight(&kit), kit.clock.now());
+        drop(kit);
+        folder.lose_index();
+        let kit = open();
+        kit.advance(at.since(kit.clock.now()));
+        let after = sight(&kit);
+        prop_assert!(before == after, "{before}\n---\n{after}");
+        Ok(())
+    });
+}
+
+/// What a client can see of the queue.
+#[cfg(target_os = "linux")]
+fn sight(kit: &Kit) -> String {
+    let queue = kit.client.queue("q").unwrap();
+    let letters = now(queue.dead_letters(DeadLetterFilter::all(), None, 1000)).unwrap();
+    let peeked = now(queue.peek(None, 1000)).unwrap();
+    let statistics = now(queue.statistics()).unwrap();
+    format!("{statistics:?}\n{peeked:#?}\n{letters:#?}")
+}
+
+fn check(kit: Kit, setup: &Setup, ops: &[Op]) -> Result<(), TestCaseError> {
+    let mut run = Run::new(kit, setup.clone());
+    for op in ops {
+        run.apply(op.clone())?;
+    }
+    run.finish()
+}
+
+/// Tries random sequences; a failure is shown with as few operations as it needs.
+fn search(sequences: u32, check: impl Fn(&Setup, &[Op]) -> Result<(), TestCaseError>) {
     let config = Config {
-        cases: SEQUENCES.saturating_mul(common::soak()),
+        cases: sequences.saturating_mul(common::soak()),
         max_shrink_iters: 100_000,
         // The failing sequence is printed as data, small enough for a test of its own.
         failure_persistence: None,
@@ -36,27 +105,25 @@ fn the_engine_does_what_the_model_does() {
         Ok(()) => {}
         Err(TestError::Abort(why)) => panic!("{why}"),
         Err(TestError::Fail(_, (setup, ops))) => {
-            let (ops, why) = thin_out(&setup, ops);
+            let (ops, why) = thin_out(&check, &setup, ops);
             let ops: String = ops.iter().map(|op| format!("    {op:?},\n")).collect();
             panic!("{why}\n{setup:?}\n[\n{ops}]");
         }
     }
 }
 
-fn check(setup: &Setup, ops: &[Op]) -> Result<(), TestCaseError> {
-    let mut run = Run::new(setup.clone());
-    for op in ops {
-        run.apply(op.clone())?;
-    }
-    run.finish()
-}
-
 /// Takes away what a failure can do without. Proptest tries each operation once; taking one away
 /// often makes others needless.
-fn thin_out(setup: &Setup, mut ops: Vec<Op>) -> (Vec<Op>, String) {
-    let failure = |ops: &[Op]| match catch_unwind(|| check(setup, ops)) {
-        Ok(result) => result.err().map(|why| why.to_string()),
-        Err(_) => Some("a panic, shown above".to_owned()),
+fn thin_out(
+    check: &impl Fn(&Setup, &[Op]) -> Result<(), TestCaseError>,
+    setup: &Setup,
+    mut ops: Vec<Op>,
+) -> (Vec<Op>, String) {
+    let failure = |ops: &[Op]| {
+        match catch_unwind(AssertUnwindSafe(|| check(setup, ops))) {
+            Ok(result) => result.err().map(|why| why.to_string()),
+            Err(_) => Some("a panic, shown above".to_owned()),
+        }
     };
     let mut why = failure(&ops).unwrap_or_else(|| "it does not fail every time".to_owned());
     loop {

@@ -31,8 +31,7 @@ pub struct Run {
 }
 
 impl Run {
-    pub fn new(setup: Setup) -> Self {
-        let kit = Kit::new();
+    pub fn new(kit: Kit, setup: Setup) -> Self {
         let queue = kit.queue(QueueOptions {
             lock: Some(setup.lock),
             budget: Some(setup.budget),

@@ -391,6 +391,8 @@ impl Drop for Store {
             // Steps of a store need a member; this one's last thing is to leave.
             step.leave_store(member)?;
             step.me = NIL;
+            // Then the log knows all that lasts, and an index built from it is the same.
+            step.say_all()?;
             Ok(())
         });
         if let Err(error) = left {

@@ -145,6 +145,15 @@ impl Step<'_> {
         Ok(())
     }
 
+    /// Says to the log how all messages stand.
+    pub(in crate::providers::file) fn say_all(&mut self) -> Result<()> {
+        self.lasting = true;
+        while self.r.header().dirty.first.get() != NIL {
+            self.keep()?;
+        }
+        Ok(())
+    }
+
     /// Adds how messages stand whose standing the log does not know.
     fn write_notes(&mut self) {
         let header = self.r.header();

@@ -5,4 +5,6 @@ pub(super) mod list;
 pub(super) mod lock;
 pub(super) mod pool;
 pub(super) mod region;
+#[cfg(test)]
+mod tests;
 pub(super) mod tree;

@@ -7,3 +7,5 @@ pub(super) mod frame;
 pub(super) mod record;
 pub(super) mod segment;
 pub(super) mod superblock;
+#[cfg(test)]
+mod tests;
