@@ -63,6 +63,14 @@ pub use runtime::Runtime;
 pub use sessions::Session;
 pub use settlement::{Guard, Receipt, Settlement, Verb};
 
+/// Looking at the folder of a `file:` store from outside: nothing is changed.
+#[cfg(all(feature = "file", target_os = "linux"))]
+pub mod store {
+    pub use crate::providers::file::{
+        DamagedPart, QueueCount, SegmentFile, StoreReport, dump, verify,
+    };
+}
+
 /// Runs the README's code.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

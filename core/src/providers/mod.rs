@@ -2,7 +2,7 @@
 
 mod embedded;
 #[cfg(all(feature = "file", target_os = "linux"))]
-mod file;
+pub(crate) mod file;
 #[cfg(feature = "memory")]
 mod memory;
 #[cfg(feature = "sqs")]

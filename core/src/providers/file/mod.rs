@@ -31,6 +31,7 @@ mod recovery;
 mod store;
 mod sys;
 mod time;
+mod verify;
 mod wait;
 
 use std::sync::Arc;
@@ -49,6 +50,7 @@ use self::log::record::nanos;
 pub(super) use self::options::NAMES as OPTIONS;
 use self::options::{Durability, FileOptions};
 use self::store::Store;
+pub use self::verify::{DamagedPart, QueueCount, SegmentFile, StoreReport, dump, verify};
 use super::embedded::{NATIVE, already_exists, check_name, check_same, counted, full, not_found};
 use crate::blocking;
 use crate::capability::{Capabilities, Limits, Support};

@@ -59,7 +59,7 @@ struct FoundQueue {
 
 /// What the records said so far.
 #[derive(Default)]
-struct Facts {
+pub(super) struct Facts {
     queues: Vec<FoundQueue>,
     /// By block and place of their nodes.
     messages: Vec<Vec<Option<Found>>>,
@@ -106,7 +106,24 @@ impl Facts {
         self.counter = self.counter.max(number);
     }
 
-    fn frame(&mut self, frame: Frame<'_>) {
+    /// The queues: number, name, and how many messages and dead letters they have.
+    pub(super) fn queues(&self) -> Vec<(String, u64, u64)> {
+        let mut counts: HashMap<u32, (u64, u64)> = HashMap::new();
+        for found in self.messages.iter().flatten().flatten() {
+            let (living, dead) = counts.entry(found.head.queue).or_default();
+            match found.death {
+                None => *living += 1,
+                Some(_) => *dead += 1,
+            }
+        }
+        let named = |queue: &FoundQueue| {
+            let (living, dead) = counts.get(&queue.number).copied().unwrap_or_default();
+            (queue.name.clone(), living, dead)
+        };
+        self.queues.iter().map(named).collect()
+    }
+
+    pub(super) fn frame(&mut self, frame: Frame<'_>) {
         self.latest = self.latest.max(frame.head.time);
         for raw in frame.records() {
             self.record(raw);
@@ -245,6 +262,20 @@ pub(super) fn survey(folder: &Path, files: &Files) -> Result<Survey> {
     Ok(survey)
 }
 
+/// What is to become of damage in the part of the log that was on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Damage {
+    /// It is an error.
+    Refuse,
+    /// Reading goes around it and changes nothing.
+    Note,
+    /// Reading goes around it, and copies of the damaged files are kept.
+    SetApart,
+}
+
+/// Stands for the file of a segment that is missing.
+pub(super) const NO_FILE: u32 = u32::MAX;
+
 /// The log, read from the first segment to its end.
 pub(super) struct Reading {
     pub(super) end: End,
@@ -261,7 +292,7 @@ pub(super) fn read_log(
     segment_bytes: u64,
     first: u64,
     survey: &Survey,
-    repair: bool,
+    damage: Damage,
     mut each: impl FnMut(Frame<'_>),
 ) -> Result<Option<Reading>> {
     if survey.segments.is_empty() && first == 0 {
@@ -305,9 +336,9 @@ pub(super) fn read_log(
             }
         }
         let Some((number, head, mapping, from)) = chosen else {
-            if segment == first || repair && segment <= last {
+            if segment == first || damage != Damage::Refuse && segment <= last {
                 let why = "the segment that begins there is missing";
-                if !repair {
+                if damage == Damage::Refuse {
                     return Err(fault::damaged(folder, start, why));
                 }
                 reading.lost.push(Lost {
@@ -318,9 +349,13 @@ pub(super) fn read_log(
                 // A file of zeroes takes its place, so that segments stay in one line.
                 let number = survey.all.iter().copied().max().map_or(0, |n| n + 1)
                     + reading.lost.len() as u32;
-                let made = files.make(number);
-                made.map_err(|e| fault::io("make", &files.path(number), e))?;
-                reading.files.push(number);
+                if damage == Damage::SetApart {
+                    let made = files.make(number);
+                    made.map_err(|e| fault::io("make", &files.path(number), e))?;
+                    reading.files.push(number);
+                } else {
+                    reading.files.push(NO_FILE);
+                }
                 segment += 1;
                 if segment > last {
                     reading.end.position = files.start(segment - 1);
@@ -350,13 +385,15 @@ pub(super) fn read_log(
             else {
                 break;
             };
-            if !repair {
+            if damage == Damage::Refuse {
                 let why = format!(
                     "a later part, at {proof}, was written when this one was known to be on the disk"
                 );
                 return Err(fault::damaged(folder, reading.end.position, &why));
             }
-            set_apart(folder, files, number, segment)?;
+            if damage == Damage::SetApart {
+                set_apart(folder, files, number, segment)?;
+            }
             reading.lost.push(Lost {
                 segment,
                 from: reading.end.position,
@@ -474,7 +511,7 @@ pub(super) fn rebuild(
         segment_bytes,
         first_segment,
         &survey,
-        repair,
+        if repair { Damage::SetApart } else { Damage::Refuse },
         |frame| facts.frame(frame),
     )?;
     clear(header);

@@ -31,6 +31,7 @@ pub(in crate::providers::file) struct Files {
     folder: PathBuf,
     segment_bytes: u64,
     store: u128,
+    writable: bool,
     open: Mutex<HashMap<u32, Arc<File>>>,
 }
 
@@ -49,7 +50,16 @@ impl Files {
             folder: folder.to_owned(),
             segment_bytes,
             store,
+            writable: true,
             open: Mutex::default(),
+        }
+    }
+
+    /// The same, for who only looks.
+    pub(in crate::providers::file) fn read_only(folder: &Path, segment_bytes: u64, store: u128) -> Self {
+        Self {
+            writable: false,
+            ..Self::new(folder, segment_bytes, store)
         }
     }
 
@@ -71,7 +81,7 @@ impl Files {
         }
         let file = OpenOptions::new()
             .read(true)
-            .write(true)
+            .write(self.writable)
             .open(self.path(number))?;
         if file.metadata()?.len() < self.segment_bytes {
             let what = format!("{} is cut short", self.path(number).display());
