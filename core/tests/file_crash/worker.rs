@@ -41,6 +41,7 @@ impl Task {
             .env("QRT_CRASH_URL", self.url)
             .env("QRT_CRASH_JOURNAL", self.journal)
             .env("QRT_CRASH_NAME", self.name.to_string())
+            .env("RUST_BACKTRACE", "0")
     }
 }
 

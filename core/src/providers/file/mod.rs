@@ -513,6 +513,7 @@ impl View {
             let page = PAGE.min(max - peeked.len());
             let (shown, _) = self.step(|step, queue| Ok(step.peek(queue, after, page)))?;
             let Some(last) = shown.last() else { break };
+            let is_last = shown.len() < page;
             after = Some(last.sequence);
             let wanted: Vec<_> = shown.iter().map(|s| (s.record, s.number)).collect();
             let messages = store.ground.read_messages(&store.bodies, &wanted);
@@ -528,6 +529,9 @@ impl View {
                     shown.attempts,
                     time.timestamp(shown.enqueued),
                 ));
+            }
+            if is_last {
+                break;
             }
         }
         Ok(peeked)

@@ -585,6 +585,7 @@ fn clear(header: &Header) {
         &header.first_segment,
         &header.counter,
         &header.live_bytes,
+        &header.writing,
     ] {
         cell.put(0);
     }

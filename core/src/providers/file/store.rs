@@ -141,7 +141,8 @@ impl Store {
         }
         if alone && is_ready {
             // The last owner may have died in the middle of a step.
-            ground.region.roll_back();
+            let undone = ground.roll_back();
+            undone.map_err(|e| fault::io("take a step back in", folder, e))?;
         }
         let handle = header.next_handle.fetch_add(1, Ordering::Relaxed) % MAX_HANDLE + 1;
         if !locks.take(handle).map_err(failed)? {
@@ -214,9 +215,9 @@ impl Store {
         &self,
         verb: &mut impl FnMut(&mut Step<'_>) -> Result<T>,
     ) -> std::result::Result<(T, Option<u64>), Failed> {
-        let mut own = locked(&self.own);
+        let mut guard = locked(&self.own);
         let header = self.ground.region.header();
-        let _shared = self.enter();
+        let shared = self.enter();
         let poison = header.poisoned.load(Ordering::Acquire);
         if poison != 0 {
             return Err(Failed::With(fault::poisoned(poison)));
@@ -224,10 +225,10 @@ impl Store {
         if header.status.get() != status::READY {
             self.rebuild().map_err(Failed::With)?;
         }
+        let own = &mut *guard;
         let rejoined = own.generation != header.generation.get();
         let now = self.ground.time.now(header);
         self.ground.time.refresh();
-        let own = &mut *own;
         let taken = catch_unwind(AssertUnwindSafe(|| {
             let mut step = Step::new(&self.ground, &mut own.batch, now, own.member);
             if rejoined {
@@ -244,13 +245,13 @@ impl Store {
         let (answer, position, wakes) = match taken {
             Ok(Ok(done)) => done,
             Ok(Err(error)) => {
-                self.ground.region.roll_back();
+                self.take_back();
                 return Err(Failed::With(error));
             }
             Err(panic) => {
                 let what = panic.downcast_ref::<Damaged>().map(|damaged| damaged.0);
-                let undone = catch_unwind(AssertUnwindSafe(|| self.ground.region.roll_back()));
-                if what.is_some() || undone.is_err() {
+                self.take_back();
+                if what.is_some() {
                     header.status.put(status::VOID);
                 }
                 match what {
@@ -259,7 +260,8 @@ impl Store {
                 }
             }
         };
-        drop(_shared);
+        drop(shared);
+        drop(guard);
         self.after(wakes, rejoined);
         Ok((answer, position))
     }
@@ -269,12 +271,17 @@ impl Store {
         let header = self.ground.region.header();
         let me = self.locks.handle();
         if lock::take(&header.lock, me, &self.locks) == Taken::FromTheDead {
-            let undone = catch_unwind(AssertUnwindSafe(|| self.ground.region.roll_back()));
-            if undone.is_err() {
-                header.status.put(status::VOID);
-            }
+            self.take_back();
         }
         Entered(self)
+    }
+
+    /// Takes back a step that was not finished. What cannot be taken back is built anew.
+    fn take_back(&self) {
+        let undone = catch_unwind(AssertUnwindSafe(|| self.ground.roll_back()));
+        if !matches!(undone, Ok(Ok(()))) {
+            self.ground.region.header().status.put(status::VOID);
+        }
     }
 
     fn rebuild(&self) -> Result<()> {

@@ -3,7 +3,7 @@
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::Ordering;
 
-use super::step::Step;
+use super::step::{Ground, Step};
 use crate::error::{Error, ErrorKind, Result};
 use crate::providers::file::fault::{self, store_full};
 use crate::providers::file::index::layout::{
@@ -109,6 +109,29 @@ pub(in crate::providers::file) fn remember(region: &Region, place: &Place, posit
     region.set(&place.len, len);
 }
 
+impl Ground {
+    /// Takes a step back that was not finished: its changes to the index, and the frame it may have
+    /// left behind the end of the log. Another frame may go elsewhere, at the next sector or to
+    /// another file; the one that is left would then be read in its place.
+    pub(in crate::providers::file) fn roll_back(&self) -> std::io::Result<()> {
+        self.region.roll_back();
+        let header = self.region.header();
+        let (writing, size) = (header.writing.get(), header.segment_bytes.get());
+        if writing < header.tail.get() || writing == 0 {
+            return Ok(());
+        }
+        let file = self.files.get(header.writing_file.get())?;
+        file.write_all_at(&[0; FRAME_HEAD], writing % size)?;
+        if writing / size != (header.tail.get() - 1) / size {
+            // It was the first of a segment, which is not begun after all.
+            file.write_all_at(&[0; FRAME_HEAD], 0)?;
+            file.sync_data()?;
+        }
+        header.writing.put(0);
+        Ok(())
+    }
+}
+
 impl Step<'_> {
     /// Writes what was gathered, if anything was, as one frame at the end of the log.
     pub(super) fn write_frame(&mut self) -> Result<()> {
@@ -124,6 +147,9 @@ impl Step<'_> {
         let header = self.r.header();
         let size = header.segment_bytes.get();
         let (position, file) = self.make_room(self.batch.frame.len() as u64)?;
+        // Not undone: whoever takes this step back must find the frame.
+        header.writing_file.put(file);
+        header.writing.put(position);
         let before = Before {
             chain: header.chain.get(),
             era: header.era.get(),
@@ -238,6 +264,8 @@ impl Step<'_> {
             chain: header.chain.get(),
             era: header.era.get(),
         };
+        header.writing_file.put(file);
+        header.writing.put(self.ground.files.start(next));
         let head = SegmentHead {
             segment: next,
             before,

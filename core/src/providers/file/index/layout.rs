@@ -80,6 +80,11 @@ pub(in crate::providers::file) struct Header {
     pub flush_mark: Cell64,
     pub segment_bytes: Cell64,
     pub first_segment: Cell64,
+    /// Where a frame is being written, and to which file: what a step that is taken back has left
+    /// in the log.
+    pub writing: Cell64,
+    pub writing_file: Cell32,
+    pub _gap: Cell32,
     pub chain: Cell32,
     pub era: Cell32,
     pub next_file: Cell32,
