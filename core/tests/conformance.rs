@@ -34,11 +34,23 @@ fn file(provider: &str, clock: fn() -> Clock) -> Target {
     })
 }
 
+/// The first client has its own mapping, threads and clock, and so have the others together: all
+/// they share is the folder, as two processes do.
+fn two_stores(provider: &str, clock: fn() -> Clock) -> Target {
+    Target::new(provider, move || {
+        let folder = Folder::new();
+        let store = Store::new(runtime(clock)?, folder.url(""));
+        Ok(store.other(runtime(clock)?).guard(folder))
+    })
+}
+
 fn main() -> ExitCode {
     common::conformance([
         memory("memory", Clock::new_virtual),
         memory("memory-real-time", Clock::system),
         file("file", Clock::new_virtual),
         file("file-real-time", Clock::system),
+        two_stores("file-two-stores", Clock::new_virtual),
+        two_stores("file-two-stores-real-time", Clock::system),
     ])
 }

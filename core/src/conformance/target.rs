@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::report::{Kind, Outcome};
 use super::scenario::{Scenario, Tag};
+use super::world::CLIENT;
 use crate::Result;
 use crate::capability::Capabilities;
 use crate::runtime::Runtime;
@@ -13,6 +14,7 @@ use crate::runtime::Runtime;
 /// A store that nobody else uses, for one scenario.
 pub struct Store {
     runtime: Runtime,
+    other: Option<Runtime>,
     url: String,
     prefix: String,
     guard: Option<Box<dyn Any + Send>>,
@@ -24,10 +26,18 @@ impl Store {
     pub fn new(runtime: Runtime, url: impl Into<String>) -> Self {
         Self {
             runtime,
+            other: None,
             url: url.into(),
             prefix: String::new(),
             guard: None,
         }
+    }
+
+    /// Connects all clients but the first over this runtime, as if they lived in another process.
+    /// What its clock says must follow the first one's.
+    pub fn other(mut self, runtime: Runtime) -> Self {
+        self.other = Some(runtime);
+        self
     }
 
     /// Puts this before the name of every queue: for a server that keeps what scenarios before
@@ -45,6 +55,14 @@ impl Store {
 
     pub(super) fn runtime(&self) -> &Runtime {
         &self.runtime
+    }
+
+    /// The runtime of the client of this name.
+    pub(super) fn runtime_of(&self, client: &str) -> &Runtime {
+        match &self.other {
+            Some(other) if client != CLIENT => other,
+            _ => &self.runtime,
+        }
     }
 
     pub(super) fn url(&self) -> &str {

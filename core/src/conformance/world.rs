@@ -23,7 +23,7 @@ use crate::queue::Queue;
 use crate::sessions::Session;
 
 /// The client of a step that names none.
-const CLIENT: &str = "a";
+pub(super) const CLIENT: &str = "a";
 /// The queue of a step that names none.
 const QUEUE: &str = "jobs";
 
@@ -153,7 +153,8 @@ impl<'a> World<'a> {
         if let Some(client) = self.clients.get(name) {
             return Ok(client.clone());
         }
-        let client = self.store.runtime().connect(self.store.url()).await?;
+        let runtime = self.store.runtime_of(name);
+        let client = runtime.connect(self.store.url()).await?;
         self.clients.insert(name.to_owned(), client.clone());
         Ok(client)
     }
@@ -169,7 +170,8 @@ impl<'a> World<'a> {
         if !connect.require.is_empty() {
             config = config.require(connect.require.iter().copied());
         }
-        let client = self.store.runtime().connect(config).await?;
+        let runtime = self.store.runtime_of(&connect.client);
+        let client = runtime.connect(config).await?;
         self.clients.insert(connect.client.clone(), client);
         self.queues
             .retain(|(client, _), _| *client != connect.client);
