@@ -41,6 +41,7 @@ mod sessions;
 mod settlement;
 mod sync;
 mod telemetry;
+pub mod write_behind;
 
 pub use blocking::blocking;
 pub use body_pool::BodyPool;
@@ -62,6 +63,7 @@ pub use resilience::Retry;
 pub use runtime::Runtime;
 pub use sessions::Session;
 pub use settlement::{Guard, Receipt, Settlement, Verb};
+pub use write_behind::{Breaker, Entry, WriteBehind, WriteBehindMetrics, WriteBehindOptions};
 
 /// Looking at the folder of a `file:` store from outside: nothing is changed.
 #[cfg(all(feature = "file", target_os = "linux"))]

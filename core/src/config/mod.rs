@@ -7,7 +7,7 @@
 mod client;
 pub(crate) mod duration;
 mod env;
-mod options;
+pub(crate) mod options;
 mod presets;
 mod queue;
 mod runtime;
@@ -17,6 +17,7 @@ pub use client::ClientConfig;
 pub(crate) use client::Settings;
 pub use queue::*;
 pub use runtime::RuntimeConfig;
+pub use url::Address;
 
 #[cfg(test)]
 mod tests {

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 
 /// A configuration whose options are set by name.
-pub(super) trait Options: Default {
+pub(crate) trait Options: Default {
     /// The options there are, in the order of their documentation.
     fn names() -> impl Iterator<Item = &'static str>;
 
@@ -52,7 +52,7 @@ pub(super) trait Options: Default {
 }
 
 /// `InvalidConfig` for a name that is not among the known ones.
-pub(super) fn unknown<N: fmt::Display>(
+pub(crate) fn unknown<N: fmt::Display>(
     name: impl Into<String>,
     known: impl Iterator<Item = N>,
 ) -> Error {
@@ -62,7 +62,7 @@ pub(super) fn unknown<N: fmt::Display>(
 }
 
 /// Fills an option that may be given once.
-pub(super) fn put<T>(
+pub(crate) fn put<T>(
     option: &mut Option<T>,
     value: std::result::Result<T, String>,
 ) -> std::result::Result<bool, String> {
@@ -74,7 +74,7 @@ pub(super) fn put<T>(
 }
 
 /// A whole number.
-pub(super) fn number<T>(text: &str) -> std::result::Result<T, String>
+pub(crate) fn number<T>(text: &str) -> std::result::Result<T, String>
 where
     T: FromStr<Err = std::num::ParseIntError>,
 {
@@ -84,29 +84,29 @@ where
 }
 
 /// One of the words that serde knows for this type.
-pub(super) fn word<T: DeserializeOwned>(text: &str) -> std::result::Result<T, String> {
+pub(crate) fn word<T: DeserializeOwned>(text: &str) -> std::result::Result<T, String> {
     let word = IntoDeserializer::<WordError>::into_deserializer(text.trim());
     T::deserialize(word).map_err(|e| e.to_string())
 }
 
 /// The parts of a list: `a,b,c`. Nothing for an empty text.
-pub(super) fn list(text: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn list(text: &str) -> impl Iterator<Item = &str> {
     text.split(',')
         .map(str::trim)
         .filter(|part| !part.is_empty())
 }
 
 /// Fields of other configurations of queues that people bring along: what they are here.
-pub(super) struct Foreign {
-    pub(super) name: &'static str,
+pub(crate) struct Foreign {
+    pub(crate) name: &'static str,
     /// The value that says what is so anyway.
-    pub(super) fine: Option<&'static str>,
-    pub(super) instead: &'static str,
+    pub(crate) fine: Option<&'static str>,
+    pub(crate) instead: &'static str,
 }
 
 impl Foreign {
     /// As [`Options::set`]: a foreign field is refused with what to do instead.
-    pub(super) fn set(
+    pub(crate) fn set(
         foreign: &[Foreign],
         name: &str,
         text: &str,
@@ -120,7 +120,7 @@ impl Foreign {
 }
 
 /// Names and values as a document gives them, repeated ones included.
-pub(super) struct Document(Vec<(String, Value)>);
+pub(crate) struct Document(Vec<(String, Value)>);
 
 /// A value as the text that sets an option; `None` for null, which sets nothing.
 fn text_of(value: Value) -> std::result::Result<Option<String>, String> {
@@ -173,7 +173,7 @@ impl<'de> Deserialize<'de> for Document {
 }
 
 /// What `Deserialize` of a configuration does.
-pub(super) fn deserialize<'de, T: Options, D: Deserializer<'de>>(
+pub(crate) fn deserialize<'de, T: Options, D: Deserializer<'de>>(
     d: D,
 ) -> std::result::Result<T, D::Error> {
     T::from_document(Document::deserialize(d)?).map_err(de::Error::custom)

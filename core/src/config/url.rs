@@ -17,7 +17,7 @@ const HIDDEN: &str = "***";
 /// A URL as it was given. Shown without its secrets: user and password, and the values of
 /// options that only the provider knows.
 #[derive(Clone, Default, PartialEq)]
-pub(crate) struct Address(String);
+pub struct Address(String);
 
 /// Where a provider is, and what it alone is asked.
 #[derive(Clone, PartialEq)]
@@ -38,6 +38,11 @@ impl Address {
 
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// The whole text, with its secrets.
+    pub(crate) fn reveal(&self) -> &str {
+        &self.0
     }
 
     /// Splits the endpoint from the options. `own` gives the options that a scheme's provider
@@ -130,6 +135,18 @@ fn show(url: &Url, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{name}={value}", if i == 0 { "?" } else { "&" })?;
     }
     Ok(())
+}
+
+impl From<&str> for Address {
+    fn from(url: &str) -> Self {
+        Self::new(url.to_owned())
+    }
+}
+
+impl From<String> for Address {
+    fn from(url: String) -> Self {
+        Self::new(url)
+    }
 }
 
 impl fmt::Display for Address {

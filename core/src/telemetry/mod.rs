@@ -16,11 +16,13 @@ use prometheus_client::registry::Registry;
 use self::exposition::Exposition;
 use self::queues::Queues;
 pub(crate) use self::series::QueueMetrics;
+use crate::write_behind::WriteBehinds;
 
 /// The registry of one runtime.
 pub(crate) struct Telemetry {
     registry: Registry,
     queues: Arc<Queues>,
+    write_behinds: WriteBehinds,
 }
 
 impl Telemetry {
@@ -28,12 +30,23 @@ impl Telemetry {
         let queues = Arc::new(Queues::default());
         let mut registry = Registry::with_prefix("queue_runtime");
         registry.register_collector(Box::new(Exposition(queues.clone())));
-        Self { registry, queues }
+        let write_behinds = WriteBehinds::default();
+        registry.register_collector(Box::new(write_behinds.clone()));
+        Self {
+            registry,
+            queues,
+            write_behinds,
+        }
     }
 
     /// The metrics of a queue of a provider.
     pub(crate) fn queue(&self, provider: &'static str, queue: &str) -> QueueMetrics {
         QueueMetrics(self.queues.series(provider, queue))
+    }
+
+    /// The write-behinds whose metrics are shown.
+    pub(crate) fn write_behinds(&self) -> &WriteBehinds {
+        &self.write_behinds
     }
 
     /// The exposition text (OpenMetrics 1.0).
