@@ -24,8 +24,12 @@ mod buffer;
 mod entry;
 mod exposition;
 mod metrics;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod object;
 mod options;
 mod origin;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod rejected;
 mod sink;
 mod writer;
@@ -55,6 +59,12 @@ use self::sink::{Callback, Target};
 use self::writer::{Shared, Writer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::Runtime;
+
+/// The schemes of sinks that are built in.
+pub const SINKS: &[&str] = &[
+    #[cfg(feature = "postgres")]
+    "postgres",
+];
 
 /// A write-behind. Cheap to clone; any thread. When the last clone is dropped, what was accepted
 /// is still written in the background; [`WriteBehind::close`] waits for it.
@@ -99,6 +109,32 @@ impl WriteBehind {
             }
         }
         Self::start(runtime, options, Callback(sink)).await
+    }
+
+    /// A write-behind into the table of a database that the options name. Looks at the table:
+    /// `InvalidConfig` says what does not fit, `Unavailable`, `Unauthenticated` and
+    /// `PermissionDenied` why the database does not answer.
+    pub async fn open(runtime: &Runtime, options: WriteBehindOptions) -> Result<Self> {
+        let Some(url) = options.sink.clone() else {
+            let what = "give the URL of a database, or the program's own sink";
+            return Err(Error::invalid_config("sink", what));
+        };
+        let scheme = url.reveal().split(':').next().unwrap_or_default();
+        let opened = match scheme.to_ascii_lowercase().as_str() {
+            #[cfg(feature = "postgres")]
+            "postgres" | "postgresql" => {
+                let target = postgres::Postgres::open(&url, &options).await?;
+                Self::start(runtime, options, target).await
+            }
+            _ => Err(Error::invalid_config(
+                "sink",
+                format!(
+                    "no sink of this scheme is built in; there are: {}",
+                    SINKS.join(", ")
+                ),
+            )),
+        };
+        opened.map_err(|error| error.with_operation("write_behind.open"))
     }
 
     async fn start(

@@ -187,7 +187,11 @@ impl<T: Target> Writer<T> {
                 }
             }
             Err(error) => {
-                tracing::debug!(%error, rows = part.len(), "a bad entry is searched for");
+                tracing::debug!(
+                    code = error.code(),
+                    rows = part.len(),
+                    "a bad entry is searched for"
+                );
                 self.count_retries(&part);
                 let second = part.split_off(part.len() / 2);
                 parts.todo.extend([second, part]);
@@ -321,7 +325,8 @@ impl<T: Target> Writer<T> {
         let shared = &*self.shared;
         let enqueued_at = shared.tasks.clock().timestamp(queued.at);
         let rejected = RejectedEntry::new(queued.entry.clone(), error, attempts, enqueued_at);
-        tracing::warn!(reason = &*rejected.reason, %error, attempts, "an entry is given up");
+        // The error's text can quote the entry, which is not for the log.
+        tracing::warn!(reason = &*rejected.reason, attempts, "an entry is given up");
         let mut failures = 0;
         loop {
             let sent = match (&shared.dead_letters, &queued.origin) {
