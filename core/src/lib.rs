@@ -63,7 +63,7 @@ pub use resilience::Retry;
 pub use runtime::Runtime;
 pub use sessions::Session;
 pub use settlement::{Guard, Receipt, Settlement, Verb};
-pub use write_behind::{Breaker, Entry, WriteBehind, WriteBehindMetrics, WriteBehindOptions};
+pub use write_behind::{Entry, WriteBehind, WriteBehindMetrics, WriteBehindOptions};
 
 /// Looking at the folder of a `file:` store from outside: nothing is changed.
 #[cfg(all(feature = "file", target_os = "linux"))]

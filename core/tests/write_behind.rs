@@ -8,7 +8,7 @@ mod write_behind_kit;
 use std::time::Duration;
 
 use common::{HOUR, Waiting, ms, now};
-use queue_runtime_core::write_behind::{BreakerState, OnRepeat, header};
+use queue_runtime_core::write_behind::{Breaker, BreakerState, OnRepeat, header};
 use queue_runtime_core::{Breaker, Entry, ErrorKind, ReceiveOptions, Retry, WriteBehindOptions};
 use write_behind_kit::{Answer, Kit, options};
 

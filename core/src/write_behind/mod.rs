@@ -32,6 +32,10 @@ mod origin;
 mod postgres;
 mod rejected;
 mod sink;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod wanted;
 mod writer;
 
 use std::fmt;
@@ -64,6 +68,8 @@ use crate::runtime::Runtime;
 pub const SINKS: &[&str] = &[
     #[cfg(feature = "postgres")]
     "postgres",
+    #[cfg(feature = "sqlite")]
+    "sqlite",
 ];
 
 /// A write-behind. Cheap to clone; any thread. When the last clone is dropped, what was accepted
@@ -124,6 +130,11 @@ impl WriteBehind {
             #[cfg(feature = "postgres")]
             "postgres" | "postgresql" => {
                 let target = postgres::Postgres::open(&url, &options).await?;
+                Self::start(runtime, options, target).await
+            }
+            #[cfg(feature = "sqlite")]
+            "sqlite" => {
+                let target = sqlite::Sqlite::open(&url, &options).await?;
                 Self::start(runtime, options, target).await
             }
             _ => Err(Error::invalid_config(

@@ -32,14 +32,14 @@ impl Names {
     /// The members of an entry, each at the place of its column.
     pub(super) fn members<'a>(&self, entry: &'a Entry) -> Result<Vec<Option<&'a RawValue>>> {
         let mut json = serde_json::Deserializer::from_slice(entry.body());
-        let members = Members(self).deserialize(&mut json).map_err(refused)?;
-        json.end().map_err(refused)?;
+        let members = Members(self).deserialize(&mut json).map_err(unread)?;
+        json.end().map_err(unread)?;
         Ok(members)
     }
 }
 
 /// The error's own words where they are ours. `serde_json`'s can quote the entry.
-fn refused(error: serde_json::Error) -> Error {
+fn unread(error: serde_json::Error) -> Error {
     let what = error.to_string();
     let what = match what.strip_prefix(OURS) {
         Some(what) => what.to_owned(),
@@ -50,6 +50,11 @@ fn refused(error: serde_json::Error) -> Error {
         ),
     };
     Error::invalid_message("body", what)
+}
+
+/// `InvalidMessage` for a member of an entry.
+pub(super) fn refused(column: &str, what: &str) -> Error {
+    Error::invalid_message("body", format!("the member {column:?} {what}"))
 }
 
 /// Marks an error's words as ours.

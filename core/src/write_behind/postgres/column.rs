@@ -8,7 +8,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::value::RawValue;
 use tokio_postgres::types::{Kind as PgKind, Type};
 
-use super::super::object::Value;
+use crate::write_behind::object::Value;
+use crate::write_behind::wanted::quoted;
 
 /// A column that is written.
 #[derive(Clone, Debug, PartialEq)]
@@ -243,9 +244,4 @@ fn array(element: &Kind, value: Value<'_>) -> Converted<String> {
     }
     out.push('}');
     Ok(out)
-}
-
-/// A name as SQL takes any.
-pub(super) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }

@@ -16,14 +16,15 @@ use tokio_postgres::types::ToSql;
 
 use self::error::{is_stale, translate, unpooled};
 use self::statement::{Array, Rows};
-use self::table::{Row, Table, Wanted};
+use self::table::{Row, Table};
 use super::entry::Entry;
 use super::locked;
 use super::object::{self, Names};
 use super::options::WriteBehindOptions;
 use super::sink::Target;
+use super::wanted::{Wanted, no_longer};
 use crate::config::Address;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// A connection forgets its prepared statements above this number: each set of columns that
 /// entries have is one.
@@ -156,14 +157,7 @@ impl Target for Postgres {
     async fn refresh(&self) -> Result<()> {
         let client = self.pool.get().await.map_err(unpooled)?;
         let described = Table::describe(&client, &self.wanted).await;
-        // The options fitted once: what does not fit now is the table's trouble, not the entries'.
-        let described = described.map_err(|error| match error.field() {
-            Some(_) => {
-                let what = error.message().to_owned();
-                Error::new(crate::ErrorKind::Unavailable, what).with_source(error)
-            }
-            None => error,
-        })?;
+        let described = described.map_err(no_longer)?;
         let mut table = locked(&self.table);
         if **table != described {
             tracing::info!(table = described.name, "the table has changed");

@@ -5,8 +5,8 @@ use std::error::Error;
 use bytes::{BufMut, BytesMut};
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 
-use super::column::quoted;
 use super::table::{Row, Table};
+use crate::write_behind::wanted::quoted;
 
 /// The statement for rows that have these columns.
 pub(super) fn upsert(table: &Table, shape: &[usize]) -> String {

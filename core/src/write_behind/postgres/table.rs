@@ -5,37 +5,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use deadpool_postgres::Client;
 
-use super::column::{Column, quoted};
+use super::column::Column;
 use super::error::translate;
 use super::statement;
 use crate::error::{Error, ErrorKind, Result};
 use crate::write_behind::entry::Entry;
-use crate::write_behind::object::Names;
-use crate::write_behind::options::WriteBehindOptions;
-
-/// What the options say of the table.
-pub(super) struct Wanted {
-    table: String,
-    key: Vec<String>,
-    columns: Option<Vec<String>>,
-}
-
-impl Wanted {
-    pub(super) fn new(options: &WriteBehindOptions) -> Result<Self> {
-        let needed = |name: &'static str| Error::invalid_config(name, "is needed for a table");
-        let table = options.table.clone().ok_or_else(|| needed("table"))?;
-        let key = options.key.clone().filter(|key| !key.is_empty());
-        Ok(Self {
-            table,
-            key: key.ok_or_else(|| needed("key"))?,
-            columns: options.columns.clone(),
-        })
-    }
-
-    pub(super) fn key_names(&self) -> Names {
-        Names::new(self.key.iter().map(String::as_str), true)
-    }
-}
+use crate::write_behind::object::{Names, refused};
+use crate::write_behind::wanted::{Found, Wanted, quoted};
 
 /// The table as the server described it at some time.
 #[derive(Debug, PartialEq)]
@@ -47,13 +23,6 @@ pub(super) struct Table {
     /// How many of them are the key.
     pub(super) key: usize,
     names: Names,
-}
-
-/// A column that is there, and whether it can and must be written.
-struct Found {
-    name: String,
-    generated: bool,
-    needed: bool,
 }
 
 const DESCRIBE: &str = "\
@@ -110,7 +79,7 @@ impl Table {
                 needed: row.get(2),
             })
             .collect();
-        let names = choose(&found, wanted, &name)?;
+        let names = wanted.choose(&found, &name)?;
         let unique = client
             .query_one(UNIQUE, &[&wanted.table, &wanted.key])
             .await;
@@ -144,46 +113,6 @@ impl Table {
     }
 }
 
-/// The columns that are written, the key first.
-fn choose<'a>(found: &'a [Found], wanted: &Wanted, table: &str) -> Result<Vec<&'a str>> {
-    let find = |option: &'static str, name: &String| {
-        let column = found.iter().find(|column| column.name == *name);
-        let what = match column {
-            Some(column) if !column.generated => return Ok(&*column.name),
-            Some(_) => format!("the server itself writes the column {name:?} of {table}"),
-            None => {
-                let all: Vec<_> = found.iter().map(|column| &*column.name).collect();
-                let all = all.join(", ");
-                format!("{table} has no column {name:?}; there are: {all}")
-            }
-        };
-        Err(Error::invalid_config(option, what))
-    };
-    let key = wanted.key.iter().map(|name| find("key", name));
-    let mut chosen: Vec<&str> = key.collect::<Result<_>>()?;
-    let others: Vec<&str> = match &wanted.columns {
-        Some(names) => {
-            let names = names.iter().map(|name| find("columns", name));
-            names.collect::<Result<_>>()?
-        }
-        None => {
-            let written = found.iter().filter(|column| !column.generated);
-            written.map(|column| &*column.name).collect()
-        }
-    };
-    for name in others {
-        if !chosen.contains(&name) {
-            chosen.push(name);
-        }
-    }
-    let missing = |column: &&Found| column.needed && !chosen.contains(&&*column.name);
-    if let Some(column) = found.iter().find(missing) {
-        let what = format!("{:?} must be among them: it has no default", column.name);
-        return Err(Error::invalid_config("columns", what));
-    }
-    Ok(chosen)
-}
-
 /// An entry in the form of a table.
 pub(crate) struct Row {
     pub(super) table: Arc<Table>,
@@ -211,9 +140,7 @@ impl Row {
         let mut data = Vec::with_capacity(entry.bytes() + 8 * members.len());
         let mut cells = Vec::with_capacity(members.len());
         for (place, (column, member)) in table.columns.iter().zip(members).enumerate() {
-            let refused = |what: &str| {
-                Error::invalid_message("body", format!("the member {:?} {what}", column.name))
-            };
+            let refused = |what: &str| refused(&column.name, what);
             let start = data.len();
             match member {
                 None if place < table.key => return Err(refused("is missing, and is the key")),
