@@ -45,6 +45,11 @@ impl Address {
         &self.0
     }
 
+    /// What stands before the first colon.
+    pub(crate) fn scheme(&self) -> &str {
+        self.0.split(':').next().unwrap_or_default()
+    }
+
     /// Splits the endpoint from the options. `own` gives the options that a scheme's provider
     /// alone knows. `InvalidConfig` names the option at fault, or `url`.
     pub(super) fn parse(

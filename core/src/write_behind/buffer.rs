@@ -12,10 +12,10 @@ use tokio::sync::Notify;
 use super::entry::Entry;
 use super::locked;
 use super::metrics::{Observed, WriteBehindMetrics};
-use super::origin::Origin;
 use super::rejected::RejectedEntry;
 use crate::clock::{Tick, Timestamp};
-use crate::error::{Error, Result};
+use crate::delivery::Delivery;
+use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::Tasks;
 
 /// When the buffer is full, and when a part of it is due.
@@ -32,11 +32,34 @@ pub(super) struct Limits {
 #[derive(Debug)]
 pub(super) struct Queued {
     pub(super) entry: Entry,
-    /// Its place among all that were accepted.
+    pub(super) came: Came,
+    /// What it counts against the bound.
+    bytes: u64,
+    /// Its place among all that came into lanes.
     pub(super) number: u64,
+    /// When it was accepted.
     pub(super) at: Tick,
-    /// What is settled once it is written.
-    pub(super) origin: Option<Box<Origin>>,
+}
+
+/// How an entry came.
+#[derive(Debug)]
+pub(super) enum Came {
+    /// The program gave it, and it is nowhere else.
+    Here,
+    /// A queue delivered it.
+    Fed(Box<Delivery>),
+    /// The program gave it, and it is in the journal.
+    Journal(Box<Delivery>),
+}
+
+impl Queued {
+    /// What is settled once the entry is written.
+    pub(super) fn delivery(&self) -> Option<&Delivery> {
+        match &self.came {
+            Came::Here => None,
+            Came::Fed(delivery) | Came::Journal(delivery) => Some(delivery),
+        }
+    }
 }
 
 pub(super) struct Buffer {
@@ -49,8 +72,10 @@ pub(super) struct Buffer {
     room: Notify,
     /// Held by the first of those who wait for room; the others queue up for it.
     turn: tokio::sync::Mutex<()>,
-    /// A batch was done, or the stage changed.
+    /// A batch was done, a send to the journal has ended, or the stage changed.
     progress: Notify,
+    /// There may be less to pull from the journal, or room for more of it.
+    pull: Notify,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,6 +104,24 @@ struct State {
     rejected: VecDeque<RejectedEntry>,
     /// What was on its way when writing stopped.
     unwritten: Vec<Queued>,
+    /// Of a write-behind that has one.
+    journal: Journaled,
+}
+
+/// What is known of the journal.
+#[derive(Default)]
+struct Journaled {
+    /// Whether somebody pulls entries out of it: lanes that are empty may not stay so.
+    pulling: bool,
+    /// Of the depth and its bytes, what is in the journal.
+    depth: u64,
+    bytes: u64,
+    /// Entries that were counted and are on their way into it.
+    sending: u64,
+    /// Nothing is sent into it while it is counted anew.
+    paused: bool,
+    /// Numbers of entries that went back into it, and get others when they come again.
+    voided: u64,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -110,10 +153,11 @@ enum Due {
     Never,
 }
 
-/// A push that had to be given back.
-pub(super) enum Refused {
-    Full(Entry),
-    Error(Error),
+/// An entry that is not taken in: for an error, or until there is room.
+pub(super) struct Refused {
+    pub(super) entry: Entry,
+    pub(super) came: Came,
+    pub(super) error: Option<Error>,
 }
 
 impl Buffer {
@@ -132,11 +176,13 @@ impl Buffer {
                 waiting: 0,
                 rejected: VecDeque::new(),
                 unwritten: Vec::new(),
+                journal: Journaled::default(),
             }),
             due: (0..lanes).map(|_| Notify::new()).collect(),
             room: Notify::new(),
             turn: tokio::sync::Mutex::new(()),
             progress: Notify::new(),
+            pull: Notify::new(),
         }
     }
 
@@ -148,94 +194,266 @@ impl Buffer {
 
     /// Takes an entry in if there is room and nobody waits for it.
     #[inline]
-    pub(super) fn try_push(&self, lane: usize, entry: Entry) -> Result<(), Refused> {
-        self.push_after(lane, entry, 0)
+    pub(super) fn try_push(&self, lane: usize, entry: Entry, came: Came) -> Result<(), Refused> {
+        self.push_before(lane, entry, came, 0)
     }
 
     /// Takes an entry in if there is room and no more than this many wait for it.
     #[inline]
-    fn push_after(&self, lane: usize, entry: Entry, waiting: usize) -> Result<(), Refused> {
+    fn push_before(
+        &self,
+        lane: usize,
+        entry: Entry,
+        came: Came,
+        waiting: usize,
+    ) -> Result<(), Refused> {
         let now = self.tasks.clock().recent();
-        let mut state = self.state();
-        if state.stage != Stage::Open {
-            return Err(Refused::Error(Error::closed("write-behind")));
-        }
         let bytes = entry.bytes() as u64;
-        if bytes > self.limits.max_bytes {
-            let error = Error::too_large(bytes, self.limits.max_bytes);
-            return Err(Refused::Error(error));
+        let mut state = self.state();
+        match state.admit(&self.limits, bytes, waiting) {
+            Ok(true) => {}
+            Ok(false) => {
+                let error = None;
+                return Err(Refused { entry, came, error });
+            }
+            Err(error) => {
+                let error = Some(error);
+                return Err(Refused { entry, came, error });
+            }
         }
-        if state.waiting > waiting || !state.has_room(&self.limits, bytes) {
-            return Err(Refused::Full(entry));
+        let wake = state.put(lane, &self.limits, entry, came, bytes, now);
+        drop(state);
+        if wake {
+            self.due[lane].notify_one();
         }
-        state.counts.enqueued += 1;
-        state.counts.depth += 1;
-        state.bytes += bytes;
-        self.put(state, lane, entry, now, None);
         Ok(())
     }
 
     /// Takes an entry in, after those who waited before.
-    pub(super) async fn push(&self, lane: usize, entry: Entry) -> Result<()> {
-        let entry = match self.try_push(lane, entry) {
-            Ok(()) => return Ok(()),
-            Err(Refused::Error(error)) => return Err(error),
-            Err(Refused::Full(entry)) => entry,
+    pub(super) async fn push(&self, lane: usize, entry: Entry, came: Came) -> Result<(), Refused> {
+        let refused = match self.try_push(lane, entry, came) {
+            Err(refused) if refused.error.is_none() => refused,
+            done => return done,
         };
-        self.with_room(entry, |entry| self.push_after(lane, entry, usize::MAX))
-            .await
+        let mut waiting = Some((refused.entry, refused.came));
+        self.when_room(|| {
+            let (entry, came) = waiting.take()?;
+            match self.push_before(lane, entry, came, usize::MAX) {
+                Err(refused) if refused.error.is_none() => {
+                    waiting = Some((refused.entry, refused.came));
+                    None
+                }
+                done => Some(done),
+            }
+        })
+        .await
     }
 
-    /// Tries again whenever room was made, first come, first served.
-    async fn with_room(
+    /// Takes entries in, as many as there is room for now, and gives their results. The rest stays.
+    pub(super) fn try_push_many(
         &self,
-        mut entry: Entry,
-        mut attempt: impl FnMut(Entry) -> Result<(), Refused>,
-    ) -> Result<()> {
+        entries: &mut VecDeque<(usize, Entry)>,
+        results: &mut Vec<Result<()>>,
+        waiting: usize,
+    ) {
+        let now = self.tasks.clock().recent();
+        let mut woken = Vec::new();
+        let mut state = self.state();
+        while let Some((lane, entry)) = entries.pop_front() {
+            let bytes = entry.bytes() as u64;
+            match state.admit(&self.limits, bytes, waiting) {
+                Ok(true) => {
+                    if state.put(lane, &self.limits, entry, Came::Here, bytes, now) {
+                        woken.push(lane);
+                    }
+                    results.push(Ok(()));
+                }
+                Ok(false) => {
+                    entries.push_front((lane, entry));
+                    break;
+                }
+                Err(error) => results.push(Err(error)),
+            }
+        }
+        drop(state);
+        for lane in woken {
+            self.due[lane].notify_one();
+        }
+    }
+
+    /// Takes all these entries in, after those who waited before.
+    pub(super) async fn push_many(&self, mut entries: VecDeque<(usize, Entry)>) -> Vec<Result<()>> {
+        let mut results = Vec::with_capacity(entries.len());
+        self.try_push_many(&mut entries, &mut results, 0);
+        while !entries.is_empty() {
+            self.when_room(|| {
+                let before = entries.len();
+                self.try_push_many(&mut entries, &mut results, usize::MAX);
+                (entries.len() < before).then_some(())
+            })
+            .await;
+        }
+        results
+    }
+
+    /// Tries whenever room was made, first come, first served.
+    async fn when_room<T>(&self, mut attempt: impl FnMut() -> Option<T>) -> T {
         let _waiting = Waiting::start(self);
         let _turn = self.turn.lock().await;
         loop {
             let mut room = pin!(self.room.notified());
             room.as_mut().enable();
-            entry = match attempt(entry) {
-                Ok(()) => return Ok(()),
-                Err(Refused::Error(error)) => return Err(error),
-                Err(Refused::Full(entry)) => entry,
-            };
+            if let Some(done) = attempt() {
+                return done;
+            }
             room.await;
         }
     }
 
-    /// Puts an entry that was counted into its lane.
-    #[inline]
-    fn put(
-        &self,
-        mut state: MutexGuard<'_, State>,
-        lane: usize,
-        entry: Entry,
-        at: Tick,
-        origin: Option<Box<Origin>>,
-    ) {
-        let number = state.next;
-        state.next += 1;
-        let to = &mut state.lanes[lane];
-        let bytes = entry.bytes();
-        let full_before = to.bytes >= self.limits.batch_bytes;
-        to.bytes += bytes;
-        to.queued.push_back(Queued {
-            entry,
-            number,
-            at,
-            origin,
-        });
-        // The first arms the timer, and whatever fills a batch makes it due.
-        let length = to.queued.len();
-        let wake = length == 1
-            || length == self.limits.batch_entries
-            || (!full_before && to.bytes >= self.limits.batch_bytes);
+    // Entries go into the journal, and come out of it.
+
+    /// Counts the first of entries of these sizes, as many as there is room for, before they are
+    /// sent into the journal. Waits for room for one, if asked to; else answers `Full`.
+    pub(super) async fn reserve(&self, sizes: &[u64], wait: bool) -> Result<usize> {
+        if let Some(reserved) = self.try_reserve(sizes, 0) {
+            return reserved;
+        }
+        if !wait {
+            return Err(full());
+        }
+        self.when_room(|| self.try_reserve(sizes, usize::MAX)).await
+    }
+
+    fn try_reserve(&self, sizes: &[u64], waiting: usize) -> Option<Result<usize>> {
+        let mut state = self.state();
+        if state.journal.paused {
+            return None;
+        }
+        let mut count = 0;
+        for bytes in sizes {
+            match state.admit(&self.limits, *bytes, waiting) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) if count == 0 => return Some(Err(error)),
+                Err(_) => break,
+            }
+            count += 1;
+            state.journal.depth += 1;
+            state.journal.bytes += bytes;
+        }
+        state.journal.sending += count as u64;
+        (count > 0).then_some(Ok(count))
+    }
+
+    /// A send into the journal has ended: entries of these sizes are not in it after all.
+    pub(super) fn sent(&self, count: usize, failed: impl Iterator<Item = u64>) {
+        let mut state = self.state();
+        state.journal.sending -= count as u64;
+        for bytes in failed {
+            state.counts.enqueued -= 1;
+            state.counts.depth -= 1;
+            state.bytes -= bytes;
+            state.journal.depth -= 1;
+            state.journal.bytes -= bytes;
+        }
+        self.made_room(&state);
+        let ended = state.journal.sending == 0;
         drop(state);
-        if wake {
-            self.due[lane].notify_one();
+        if ended {
+            self.progress.notify_waiters();
+            self.pull.notify_one();
+        }
+    }
+
+    /// The journal is there, with what an earlier process left in it.
+    pub(super) fn journaled(&self, depth: u64, bytes: u64) {
+        let mut state = self.state();
+        state.journal.pulling = true;
+        state.recount(depth, bytes);
+    }
+
+    /// How many entries the lanes want of the journal, once they want any; `None` when it is
+    /// drained.
+    pub(super) async fn wanted(&self) -> Option<usize> {
+        loop {
+            let pull = self.pull.notified();
+            {
+                let state = self.state();
+                if state.stage != Stage::Open && state.all_pulled() {
+                    return None;
+                }
+                let wanted = state.wanted(&self.limits);
+                if wanted > 0 {
+                    return Some(wanted);
+                }
+            }
+            pull.await;
+        }
+    }
+
+    /// Something changed about what is wanted.
+    pub(super) async fn pull_changed(&self) {
+        self.pull.notified().await;
+    }
+
+    /// Entries came out of the journal.
+    pub(super) fn pulled(
+        &self,
+        entries: impl Iterator<Item = (usize, Entry, Box<Delivery>, Tick)>,
+    ) {
+        let mut state = self.state();
+        for (lane, entry, delivery, at) in entries {
+            let bytes = delivery.message().bytes() as u64;
+            let came = Came::Journal(delivery);
+            if state.put(lane, &self.limits, entry, came, bytes, at) {
+                self.due[lane].notify_one();
+            }
+        }
+    }
+
+    /// Nothing more will be pulled.
+    pub(super) fn pull_ended(&self) {
+        self.state().journal.pulling = false;
+        self.wake_all();
+    }
+
+    /// Waits until no lane has a batch on its way.
+    pub(super) async fn idle(&self) {
+        self.progressed(|state| state.lanes.iter().all(|lane| lane.cut.is_empty()))
+            .await;
+    }
+
+    /// The journal is not ours any more: what was pulled and is on no way yet goes back, and
+    /// nothing is sent into it until it was counted.
+    pub(super) async fn lost_journal(&self) {
+        let next = {
+            let mut state = self.state();
+            state.journal.paused = true;
+            state.void();
+            state.next
+        };
+        self.progressed(|state| state.journal.sending == 0 && state.done_to() >= next)
+            .await;
+    }
+
+    /// The journal is ours again, and holds this much.
+    pub(super) fn found_journal(&self, depth: u64, bytes: u64) {
+        let mut state = self.state();
+        state.recount(depth, bytes);
+        state.journal.paused = false;
+        drop(state);
+        self.room.notify_waiters();
+    }
+
+    /// Waits until this is so.
+    async fn progressed(&self, mut condition: impl FnMut(&State) -> bool) {
+        loop {
+            let mut progress = pin!(self.progress.notified());
+            progress.as_mut().enable();
+            if condition(&self.state()) {
+                return;
+            }
+            progress.await;
         }
     }
 
@@ -245,10 +463,10 @@ impl Buffer {
     pub(super) async fn due(&self, lane: usize) -> Option<Vec<Queued>> {
         loop {
             let due = {
-                let mut state = self.state();
+                let state = self.state();
                 let due = state.due(lane, &self.limits, self.tasks.clock().now());
                 if let Due::Now = due {
-                    return Some(state.cut(lane, &self.limits));
+                    return Some(self.cut(state, lane));
                 }
                 due
             };
@@ -268,13 +486,23 @@ impl Buffer {
     pub(super) async fn full(&self, lane: usize) -> Vec<Queued> {
         loop {
             {
-                let mut state = self.state();
+                let state = self.state();
                 if state.lanes[lane].is_full(&self.limits) && state.stage != Stage::Stopped {
-                    return state.cut(lane, &self.limits);
+                    return self.cut(state, lane);
                 }
             }
             self.due[lane].notified().await;
         }
+    }
+
+    fn cut(&self, mut state: MutexGuard<'_, State>, lane: usize) -> Vec<Queued> {
+        let batch = state.cut(lane, &self.limits);
+        let pulling = state.journal.pulling;
+        drop(state);
+        if pulling {
+            self.pull.notify_one();
+        }
+        batch
     }
 
     /// Puts back what was cut last and goes into no batch yet, in its order.
@@ -293,8 +521,7 @@ impl Buffer {
         let mut state = self.state();
         for queued in entries {
             state.counts.persisted += 1;
-            state.counts.depth -= 1;
-            state.bytes -= queued.entry.bytes() as u64;
+            state.leave(queued);
             state.observed.lag(now.since(queued.at));
         }
         self.made_room(&state);
@@ -304,8 +531,7 @@ impl Buffer {
     pub(super) fn failed(&self, queued: &Queued) {
         let mut state = self.state();
         state.counts.failed += 1;
-        state.counts.depth -= 1;
-        state.bytes -= queued.entry.bytes() as u64;
+        state.leave(queued);
         self.made_room(&state);
     }
 
@@ -376,12 +602,24 @@ impl Buffer {
                     return Err(Error::closed("write-behind"));
                 }
                 // What could not be accepted after all is not waited for.
-                if state.done_to() >= target.min(state.counts.enqueued) {
+                let target = target.min(state.counts.enqueued) + state.journal.voided;
+                if state.done_to() >= target {
                     return Ok(());
                 }
             }
             progress.await;
         }
+    }
+
+    /// Waits until nothing more is taken in.
+    pub(super) async fn closed(&self) {
+        self.progressed(|state| state.stage != Stage::Open).await;
+    }
+
+    /// How many entries keep all lanes busy: of each, one batch on its way and one to follow.
+    pub(super) fn hands(&self) -> usize {
+        let busy = 2 * self.limits.batch_entries * self.due.len();
+        busy.min(usize::try_from(self.limits.max_entries).unwrap_or(usize::MAX))
     }
 
     /// Takes nothing more in, and makes everything due.
@@ -401,6 +639,7 @@ impl Buffer {
         }
         self.room.notify_waiters();
         self.progress.notify_waiters();
+        self.pull.notify_one();
         self.wake_all();
     }
 
@@ -420,6 +659,11 @@ impl Buffer {
         }
         unwritten.sort_unstable_by_key(|queued| queued.number);
         unwritten
+    }
+
+    /// Entries that are in the journal.
+    pub(super) fn in_journal(&self) -> u64 {
+        self.state().journal.depth
     }
 
     // Looks.
@@ -448,10 +692,99 @@ impl Buffer {
 }
 
 impl State {
+    /// Counts an entry of this size in, if there is room for it and no more than this many wait.
     #[inline]
-    fn has_room(&self, limits: &Limits, bytes: u64) -> bool {
+    fn admit(&mut self, limits: &Limits, bytes: u64, waiting: usize) -> Result<bool> {
+        if self.stage != Stage::Open {
+            return Err(Error::closed("write-behind"));
+        }
+        if bytes > limits.max_bytes {
+            return Err(Error::too_large(bytes, limits.max_bytes));
+        }
         let held = self.counts.depth + self.rejected.len() as u64;
-        held < limits.max_entries && self.bytes + bytes <= limits.max_bytes
+        let fits = held < limits.max_entries && self.bytes + bytes <= limits.max_bytes;
+        if self.waiting > waiting || !fits {
+            return Ok(false);
+        }
+        self.counts.enqueued += 1;
+        self.counts.depth += 1;
+        self.bytes += bytes;
+        Ok(true)
+    }
+
+    /// Puts an entry that was counted into its lane. Answers whether the lane is to be woken.
+    #[inline]
+    fn put(
+        &mut self,
+        lane: usize,
+        limits: &Limits,
+        entry: Entry,
+        came: Came,
+        bytes: u64,
+        at: Tick,
+    ) -> bool {
+        let number = self.next;
+        self.next += 1;
+        let to = &mut self.lanes[lane];
+        let full_before = to.bytes >= limits.batch_bytes;
+        to.bytes += entry.bytes();
+        to.queued.push_back(Queued {
+            entry,
+            came,
+            bytes,
+            number,
+            at,
+        });
+        // The first arms the timer, and whatever fills a batch makes it due.
+        let length = to.queued.len();
+        let full = to.bytes >= limits.batch_bytes;
+        length == 1 || length == limits.batch_entries || (full && !full_before)
+    }
+
+    /// An entry takes no room any more.
+    fn leave(&mut self, queued: &Queued) {
+        self.counts.depth -= 1;
+        self.bytes -= queued.bytes;
+        if let Came::Journal(_) = queued.came {
+            self.journal.depth -= 1;
+            self.journal.bytes -= queued.bytes;
+        }
+    }
+
+    /// The journal holds this much. What is more than was known of counts as accepted: an earlier
+    /// process left it, or it was written and comes again because it could not be acknowledged.
+    fn recount(&mut self, depth: u64, bytes: u64) {
+        let known = (self.journal.depth, self.journal.bytes);
+        self.counts.enqueued = self.counts.enqueued + depth - known.0;
+        self.counts.depth = self.counts.depth + depth - known.0;
+        self.bytes = self.bytes + bytes - known.1;
+        (self.journal.depth, self.journal.bytes) = (depth, bytes);
+    }
+
+    /// Takes what came from the journal out of the lanes.
+    fn void(&mut self) {
+        for lane in &mut self.lanes {
+            let before = lane.queued.len();
+            lane.queued
+                .retain(|queued| !matches!(queued.came, Came::Journal(_)));
+            self.journal.voided += (before - lane.queued.len()) as u64;
+            lane.bytes = lane.queued.iter().map(|queued| queued.entry.bytes()).sum();
+        }
+    }
+
+    fn all_pulled(&self) -> bool {
+        self.next >= self.counts.enqueued + self.journal.voided
+    }
+
+    /// How many entries of the journal are to be pulled: two batches for each lane wait at most.
+    fn wanted(&self, limits: &Limits) -> usize {
+        let queued: usize = self.lanes.iter().map(|lane| lane.queued.len()).sum();
+        let bytes: usize = self.lanes.iter().map(|lane| lane.bytes).sum();
+        let most = 2 * limits.batch_entries * self.lanes.len();
+        if bytes >= 2 * limits.batch_bytes * self.lanes.len() {
+            return 0;
+        }
+        most.saturating_sub(queued).min(limits.batch_entries)
     }
 
     fn due(&self, lane: usize, limits: &Limits, now: Tick) -> Due {
@@ -459,6 +792,7 @@ impl State {
         let Some(first) = lane.queued.front() else {
             return match self.stage {
                 Stage::Open => Due::Later,
+                Stage::Draining if self.journal.pulling => Due::Later,
                 Stage::Draining | Stage::Stopped => Due::Never,
             };
         };
@@ -467,7 +801,8 @@ impl State {
             Stage::Stopped => Due::Never,
             Stage::Draining => Due::Now,
             Stage::Open if lane.is_full(limits) => Due::Now,
-            Stage::Open if first.number < self.flush_to || deadline <= now => Due::Now,
+            Stage::Open if first.number < self.flush_to + self.journal.voided => Due::Now,
+            Stage::Open if deadline <= now => Due::Now,
             Stage::Open => Due::At(deadline),
         }
     }
@@ -524,4 +859,9 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.state().waiting -= 1;
     }
+}
+
+/// There is no room.
+pub(super) fn full() -> Error {
+    Error::new(ErrorKind::Full, "the buffer is full")
 }

@@ -39,6 +39,10 @@ impl Entry {
         &self.body
     }
 
+    pub(super) fn into_body(self) -> Bytes {
+        self.body
+    }
+
     /// The key that was given, if any.
     pub fn get_key(&self) -> Option<&Bytes> {
         self.key.as_ref()

@@ -23,6 +23,9 @@ mod breaker;
 mod buffer;
 mod entry;
 mod exposition;
+mod feed;
+mod journal;
+mod lanes;
 mod metrics;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod object;
@@ -39,12 +42,9 @@ mod wanted;
 mod writer;
 
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::watch;
 
 pub use self::batch::OnRepeat;
@@ -57,11 +57,13 @@ pub use self::rejected::{RejectedEntry, header};
 pub use self::sink::Sink;
 
 use self::breaker::Circuit;
-use self::buffer::{Buffer, Refused};
+use self::buffer::{Buffer, Came, full};
+use self::journal::Journal;
+use self::lanes::LaneOf;
 use self::rejected::DeadLetterQueue;
 use self::sink::{Callback, Target};
 use self::writer::{Shared, Writer};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::runtime::Runtime;
 
 /// The schemes of sinks that are built in.
@@ -73,13 +75,15 @@ pub const SINKS: &[&str] = &[
 ];
 
 /// A write-behind. Cheap to clone; any thread. When the last clone is dropped, what was accepted
-/// is still written in the background; [`WriteBehind::close`] waits for it.
+/// is still written in the background, and its runtime stays until then;
+/// [`WriteBehind::close`] waits for it.
 #[derive(Clone)]
 pub struct WriteBehind(Arc<Handle>);
 
 struct Handle {
     shared: Arc<Shared>,
-    lane_of: LaneOf,
+    lane_of: Arc<LaneOf>,
+    journal: Option<Journal>,
     /// Closed once every writer has ended.
     running: watch::Sender<()>,
 }
@@ -92,6 +96,8 @@ pub struct CloseReport {
     pub metrics: WriteBehindMetrics,
     /// Entries that could not be written within the deadline, in the order of their coming.
     pub unwritten: Vec<Entry>,
+    /// Entries that stay in the journal for the next start.
+    pub left_in_journal: u64,
     /// Entries that were given up, and kept because there is no dead-letter queue.
     pub rejected: Vec<RejectedEntry>,
 }
@@ -121,12 +127,20 @@ impl WriteBehind {
     /// `InvalidConfig` says what does not fit, `Unavailable`, `Unauthenticated` and
     /// `PermissionDenied` why the database does not answer.
     pub async fn open(runtime: &Runtime, options: WriteBehindOptions) -> Result<Self> {
+        let opened = Self::open_table(runtime, options).await;
+        opened.map_err(|error| error.with_operation("write_behind.open"))
+    }
+
+    #[cfg_attr(
+        not(any(feature = "postgres", feature = "sqlite")),
+        expect(unused_variables)
+    )]
+    async fn open_table(runtime: &Runtime, options: WriteBehindOptions) -> Result<Self> {
         let Some(url) = options.sink.clone() else {
             let what = "give the URL of a database, or the program's own sink";
             return Err(Error::invalid_config("sink", what));
         };
-        let scheme = url.reveal().split(':').next().unwrap_or_default();
-        let opened = match scheme.to_ascii_lowercase().as_str() {
+        match url.scheme() {
             #[cfg(feature = "postgres")]
             "postgres" | "postgresql" => {
                 let target = postgres::Postgres::open(&url, &options).await?;
@@ -137,15 +151,12 @@ impl WriteBehind {
                 let target = sqlite::Sqlite::open(&url, &options).await?;
                 Self::start(runtime, options, target).await
             }
-            _ => Err(Error::invalid_config(
-                "sink",
-                format!(
-                    "no sink of this scheme is built in; there are: {}",
-                    SINKS.join(", ")
-                ),
-            )),
-        };
-        opened.map_err(|error| error.with_operation("write_behind.open"))
+            _ => {
+                let known = SINKS.join(", ");
+                let what = format!("no sink of this scheme is built in; there are: {known}");
+                Err(Error::invalid_config("sink", what))
+            }
+        }
     }
 
     async fn start(
@@ -162,11 +173,17 @@ impl WriteBehind {
             Some(url) => Some(DeadLetterQueue::open(runtime, url, &options, &name).await?),
             None => None,
         };
+        let journal = match &options.journal {
+            Some(url) => Some(journal::open(runtime, url, &options, &name).await?),
+            None => None,
+        };
         let tasks = runtime.tasks().clone();
         let target = Arc::new(target);
+        let lane_of = Arc::new(LaneOf::new(writers, target.clone()));
         let shared = Arc::new(Shared {
             buffer: Buffer::new(limits, writers, tasks.clone()),
             tasks: tasks.clone(),
+            _runtime: runtime.clone(),
             retry,
             on_repeat: options.on_repeat.unwrap_or_default(),
             circuit: Circuit::new(options.breaker.unwrap_or_default()),
@@ -185,41 +202,68 @@ impl WriteBehind {
             };
             tasks.spawn(writer.run());
         }
+        let journal = journal.map(|opened| {
+            let (journal, reader) = Journal::start(opened, &shared, lane_of.clone(), ended);
+            tasks.spawn(reader.run());
+            journal
+        });
         Ok(Self(Arc::new(Handle {
             shared,
-            lane_of: LaneOf::new(writers, target),
+            lane_of,
+            journal,
             running,
         })))
     }
 
-    /// Accepts an entry; waits while the buffer is full. Dropping the future before its end takes
-    /// nothing in. `Closed` after a close, `MessageTooLarge` for an entry above `max_bytes`.
+    /// Accepts an entry; waits while the buffer is full. With a journal it is durable once this
+    /// returns. Dropping the future before its end takes nothing in, unless it is on its way to
+    /// the journal. `Closed` after a close, `MessageTooLarge` for an entry above `max_bytes`.
     pub async fn enqueue(&self, entry: impl Into<Entry>) -> Result<()> {
         let entry = entry.into();
-        let lane = self.0.lane_of.lane(&entry);
-        let accepted = self.0.shared.buffer.push(lane, entry).await;
+        let accepted = match &self.0.journal {
+            None => {
+                let lane = self.0.lane_of.lane(&entry);
+                let pushed = self.0.shared.buffer.push(lane, entry, Came::Here).await;
+                pushed.map_err(|refused| refused.error.unwrap_or_else(full))
+            }
+            Some(journal) => only(journal.enqueue(vec![entry], true).await),
+        };
         accepted.map_err(|error| self.placed("enqueue", error))
     }
 
-    /// Accepts an entry, or says `Full`.
-    pub fn try_enqueue(&self, entry: impl Into<Entry>) -> Result<()> {
+    /// As [`WriteBehind::enqueue`], but says `Full` instead of waiting for room.
+    pub async fn try_enqueue(&self, entry: impl Into<Entry>) -> Result<()> {
         let entry = entry.into();
-        let lane = self.0.lane_of.lane(&entry);
-        let error = match self.0.shared.buffer.try_push(lane, entry) {
-            Ok(()) => return Ok(()),
-            Err(Refused::Error(error)) => error,
-            Err(Refused::Full(_)) => Error::new(ErrorKind::Full, "the buffer is full"),
+        let accepted = match &self.0.journal {
+            None => {
+                let lane = self.0.lane_of.lane(&entry);
+                let pushed = self.0.shared.buffer.try_push(lane, entry, Came::Here);
+                pushed.map_err(|refused| refused.error.unwrap_or_else(full))
+            }
+            Some(journal) => only(journal.enqueue(vec![entry], false).await),
         };
-        Err(self.placed("try_enqueue", error))
+        accepted.map_err(|error| self.placed("try_enqueue", error))
     }
 
     /// Accepts entries in their order, and waits while the buffer is full. Result i belongs to
     /// entry i. Dropping the future before its end leaves out those that were not taken in yet.
     pub async fn enqueue_many(&self, entries: impl IntoIterator<Item = Entry>) -> Vec<Result<()>> {
         let entries = entries.into_iter();
-        let mut results = Vec::with_capacity(entries.size_hint().0);
-        for entry in entries {
-            results.push(self.enqueue(entry).await);
+        let mut results = match &self.0.journal {
+            None => {
+                let lane = |entry| (self.0.lane_of.lane(&entry), entry);
+                self.0
+                    .shared
+                    .buffer
+                    .push_many(entries.map(lane).collect())
+                    .await
+            }
+            Some(journal) => journal.enqueue(entries.collect(), true).await,
+        };
+        for result in &mut results {
+            if let Err(error) = result {
+                *error = self.placed("enqueue_many", error.clone());
+            }
         }
         results
     }
@@ -256,10 +300,14 @@ impl WriteBehind {
         }
         shared.buffer.stop();
         let unwritten = shared.buffer.take_unwritten();
-        origin::release(unwritten.iter()).await;
-        let own = unwritten.into_iter().filter(|q| q.origin.is_none());
+        let fed = unwritten.iter().filter(|q| matches!(q.came, Came::Fed(_)));
+        origin::release(fed).await;
+        let own = unwritten
+            .into_iter()
+            .filter(|q| matches!(q.came, Came::Here));
         CloseReport {
             unwritten: own.map(|queued| queued.entry).collect(),
+            left_in_journal: shared.buffer.in_journal(),
             rejected: shared.buffer.take_rejected(),
             metrics: shared.metrics(),
         }
@@ -308,49 +356,11 @@ impl fmt::Debug for WriteBehind {
     }
 }
 
-/// The key of an entry, if it has one.
-type KeyOf = dyn Fn(&Entry) -> Option<Bytes> + Send + Sync;
-
-/// Which lane an entry goes by: always the same for one key.
-enum LaneOf {
-    One,
-    Many {
-        lanes: usize,
-        key: Box<KeyOf>,
-        hasher: RandomState,
-        /// Where the next entry without a key goes.
-        next: AtomicUsize,
-    },
-}
-
-impl LaneOf {
-    fn new<T: Target>(lanes: usize, target: Arc<T>) -> Self {
-        if lanes == 1 {
-            return Self::One;
-        }
-        Self::Many {
-            lanes,
-            key: Box::new(move |entry| target.lane_key(entry)),
-            hasher: RandomState::new(),
-            next: AtomicUsize::new(0),
-        }
-    }
-
-    #[inline]
-    fn lane(&self, entry: &Entry) -> usize {
-        match self {
-            Self::One => 0,
-            Self::Many {
-                lanes,
-                key,
-                hasher,
-                next,
-            } => match key(entry) {
-                Some(key) => hasher.hash_one(key) as usize % lanes,
-                None => next.fetch_add(1, Relaxed) % lanes,
-            },
-        }
-    }
+/// The result of a batch of one.
+fn only(mut results: Vec<Result<()>>) -> Result<()> {
+    results
+        .pop()
+        .unwrap_or_else(|| Err(Error::closed("write-behind")))
 }
 
 /// Locks a mutex whose data is whole at every moment, so that a panic elsewhere did not harm it.

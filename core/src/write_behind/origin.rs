@@ -1,21 +1,11 @@
 //! Deliveries that entries came by: settled once the entries are written.
 
-use std::sync::Arc;
-
 use super::buffer::Queued;
 use super::rejected::RejectedEntry;
 use crate::delivery::Delivery;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::queue::Queue;
 use crate::settlement::{Settlement, Verb};
-
-/// The delivery an entry came by. The queue is the feed's one object, so that one settle can take
-/// many.
-#[derive(Debug)]
-pub(super) struct Origin {
-    pub(super) delivery: Delivery,
-    pub(super) queue: Arc<Queue>,
-}
 
 /// Acknowledges the deliveries of entries that are written. One that cannot be acknowledged comes
 /// again, and is written again.
@@ -28,16 +18,18 @@ pub(super) async fn release(left: impl Iterator<Item = &Queued>) {
     settle(left, Verb::Release { delay: None }).await;
 }
 
+/// Settles many deliveries: one call for each queue.
 async fn settle(entries: impl Iterator<Item = &Queued>, verb: Verb) {
-    let mut queues: Vec<(&Arc<Queue>, Vec<Settlement>)> = Vec::new();
-    for origin in entries.filter_map(|queued| queued.origin.as_deref()) {
-        let settlement = origin.delivery.settlement(verb.clone());
+    let mut queues: Vec<(&Queue, Vec<Settlement>)> = Vec::new();
+    for delivery in entries.filter_map(Queued::delivery) {
+        let settlement = delivery.settlement(verb.clone());
+        let queue = delivery.queue();
         let known = queues
             .iter_mut()
-            .find(|(queue, _)| Arc::ptr_eq(queue, &origin.queue));
+            .find(|(known, _)| known.identity() == queue.identity());
         match known {
             Some((_, settlements)) => settlements.push(settlement),
-            None => queues.push((&origin.queue, vec![settlement])),
+            None => queues.push((queue, vec![settlement])),
         }
     }
     for (queue, settlements) in queues {
@@ -53,13 +45,26 @@ async fn settle(entries: impl Iterator<Item = &Queued>, verb: Verb) {
     }
 }
 
-impl Origin {
-    /// To the dead letters of the queue it came from.
-    pub(super) async fn dead_letter(&self, rejected: &RejectedEntry) -> Result<()> {
-        let verb = Verb::DeadLetter {
-            reason: rejected.reason.clone(),
-            description: Some(rejected.description.clone()),
-        };
-        self.delivery.settle(verb).await
+/// Brings a delivery to the dead letters of the queue it came from. One that is lost comes again
+/// by itself, and is given up again then.
+pub(super) async fn dead_letter(delivery: &Delivery, rejected: &RejectedEntry) -> Result<()> {
+    let verb = Verb::DeadLetter {
+        reason: rejected.reason.clone(),
+        description: Some(rejected.description.clone()),
+    };
+    match delivery.settle(verb).await {
+        Err(error) if is_lost(&error) => {
+            tracing::warn!(%error, "a bad entry will come again");
+            Ok(())
+        }
+        settled => settled,
     }
+}
+
+/// Whether the delivery is not ours any more.
+pub(super) fn is_lost(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::InvalidReceipt | ErrorKind::LockLost | ErrorKind::SessionLockLost
+    )
 }

@@ -10,20 +10,22 @@ use tracing::Instrument;
 
 use super::batch::{Batch, Group, OnRepeat, gather};
 use super::breaker::Circuit;
-use super::buffer::{Buffer, Queued};
+use super::buffer::{Buffer, Came, Queued};
 use super::metrics::WriteBehindMetrics;
 use super::origin;
 use super::rejected::{DeadLetterQueue, RejectedEntry};
 use super::sink::{Target, is_bad, upsert};
 use crate::error::{Error, Result};
 use crate::resilience::Retry;
-use crate::runtime::Tasks;
+use crate::runtime::{Runtime, Tasks};
 
 /// What the writers of one sink, and the program, share.
 pub(super) struct Shared {
     pub(super) name: Box<str>,
     pub(super) buffer: Buffer,
     pub(super) tasks: Tasks,
+    /// Threads stay as long as there is something to write.
+    pub(super) _runtime: Runtime,
     pub(super) retry: Retry,
     pub(super) on_repeat: OnRepeat,
     pub(super) circuit: Circuit,
@@ -41,7 +43,9 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        let unwritten = self.buffer.take_unwritten().len();
+        let unwritten = self.buffer.take_unwritten();
+        let here = unwritten.iter().filter(|q| matches!(q.came, Came::Here));
+        let unwritten = here.count();
         if unwritten > 0 {
             let name = &*self.name;
             tracing::error!(
@@ -329,12 +333,15 @@ impl<T: Target> Writer<T> {
         tracing::warn!(reason = &*rejected.reason, attempts, "an entry is given up");
         let mut failures = 0;
         loop {
-            let sent = match (&shared.dead_letters, &queued.origin) {
+            let sent = match (&shared.dead_letters, queued.delivery()) {
                 (Some(queue), _) => {
                     self.unless_stopped(queue.send(&rejected, &shared.name))
                         .await
                 }
-                (None, Some(origin)) => self.unless_stopped(origin.dead_letter(&rejected)).await,
+                (None, Some(delivery)) => {
+                    let dead = origin::dead_letter(delivery, &rejected);
+                    self.unless_stopped(dead).await
+                }
                 (None, None) => return shared.buffer.keep(rejected),
             };
             let error = match sent {

@@ -143,6 +143,8 @@ struct State {
     answers: VecDeque<Answer>,
     attempts: Vec<Vec<String>>,
     batches: Vec<Vec<String>>,
+    keys: Vec<String>,
+    waiting: usize,
 }
 
 impl TestSink {
@@ -177,6 +179,16 @@ impl TestSink {
         self.0.state.lock().unwrap().batches.clone()
     }
 
+    /// The keys of everything that came, in order.
+    pub fn keys(&self) -> Vec<String> {
+        self.0.state.lock().unwrap().keys.clone()
+    }
+
+    /// Writes that are held.
+    pub fn waiting(&self) -> usize {
+        self.0.state.lock().unwrap().waiting
+    }
+
     /// Everything written, in order.
     pub fn written(&self) -> Vec<String> {
         self.batches().concat()
@@ -193,12 +205,17 @@ fn away() -> Error {
 
 impl Sink for TestSink {
     async fn upsert_many(&self, entries: Vec<Entry>) -> Result<Vec<Result<()>>> {
+        self.0.state.lock().unwrap().waiting += 1;
         let pass = self.0.gate.0.acquire().await.unwrap();
+        self.0.state.lock().unwrap().waiting -= 1;
         pass.forget();
         let body = |entry: &Entry| String::from_utf8(entry.body().to_vec()).unwrap();
         let bodies: Vec<String> = entries.iter().map(body).collect();
         let mut state = self.0.state.lock().unwrap();
         state.attempts.push(bodies.clone());
+        let keys = entries.iter().filter_map(|entry| entry.get_key());
+        let keys = keys.map(|key| String::from_utf8(key.to_vec()).unwrap());
+        state.keys.extend(keys);
         let answer = state.answers.pop_front();
         let results: Vec<Result<()>> = match answer {
             Some(Answer::Away) => return Err(away()),
