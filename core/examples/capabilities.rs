@@ -34,6 +34,7 @@ pub async fn table() -> queue_runtime_core::Result<String> {
         heads.push(head);
         providers.push(client.capabilities().clone());
     }
+    let _ = std::fs::remove_dir_all(folder());
     let heads = heads.iter();
     let mut table = row("capability", heads) + &row("---", providers.iter().map(|_| "---"));
     for capability in Capability::ALL {
@@ -44,6 +45,11 @@ pub async fn table() -> queue_runtime_core::Result<String> {
         table += &row(name, providers.iter().map(limit));
     }
     Ok(table)
+}
+
+/// Where the store is whose capabilities are asked for.
+fn folder() -> std::path::PathBuf {
+    std::env::temp_dir().join(format!("qrt-capabilities-{}", std::process::id()))
 }
 
 /// Head and URL of each column of a provider.
@@ -57,6 +63,7 @@ fn columns(scheme: &str) -> Vec<(String, String)> {
                 )
             })
             .to_vec(),
+        "file" => vec![("`file:`".into(), format!("file://{}", folder().display()))],
         _ => vec![(format!("`{scheme}:`"), format!("{scheme}:"))],
     }
 }

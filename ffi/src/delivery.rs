@@ -11,7 +11,7 @@ use crate::abi::{borrow, call, check_flags, duration, get, qrt_bytes_t};
 use crate::error::{qrt_error_t, qrt_status_t};
 use crate::message::qrt_message_t;
 use crate::op::{op_place, qrt_completion_t, qrt_op_t, start, start_future};
-use crate::queue::QRT_MAY_BLOCK;
+use crate::queue::{QRT_MAY_BLOCK, start_verb};
 use crate::runtime::Home;
 
 /// Messages of one receive, each a delivery. Immutable, any thread. Outlives its queue, client
@@ -302,7 +302,8 @@ unsafe fn settle(
             check_flags(flags, QRT_MAY_BLOCK)?;
             let verb = verb()?;
             let hold = Hold::of(handle);
-            let reply = handle.usable()?.start_settle(verb);
+            let delivery = handle.usable()?;
+            let reply = start_verb(flags, || delivery.start_settle(verb));
             let reply = reply.map(move |()| {
                 hold.settled();
                 Ok(())

@@ -21,6 +21,15 @@ pub const QRT_MAY_BLOCK: u32 = 1;
 /// freed, for up to 10 minutes.
 pub const QRT_KEEP_LOCK: u32 = 2;
 
+/// Starts a verb, which may wait for a disk if the flags allow it.
+pub(crate) fn start_verb<T>(flags: u32, verb: impl FnOnce() -> T) -> T {
+    if flags & QRT_MAY_BLOCK == 0 {
+        verb()
+    } else {
+        queue_runtime_core::blocking(verb)
+    }
+}
+
 /// A queue of a client. Thread-safe.
 pub struct qrt_queue_t {
     pub(crate) queue: std::mem::ManuallyDrop<Queue>,
@@ -115,7 +124,8 @@ pub unsafe extern "C" fn qrt_queue_send(
             let handle = borrow(queue, "queue")?;
             check_flags(flags, QRT_MAY_BLOCK)?;
             let messages = collect(messages, count)?;
-            let reply = handle.usable()?.start_send(messages);
+            let queue = handle.usable()?;
+            let reply = start_verb(flags, || queue.start_send(messages));
             let results = reply.map(|results| Ok(qrt_send_results_t::new(results)));
             start(&handle.home, results, done, place, op)
         })
@@ -140,7 +150,9 @@ pub unsafe extern "C" fn qrt_queue_send_one(
             let handle = borrow(queue, "queue")?;
             let message = borrow(message, "message")?;
             check_flags(flags, QRT_MAY_BLOCK)?;
-            let reply = handle.usable()?.start_send_one(message.0.clone());
+            let queue = handle.usable()?;
+            let message = message.0.clone();
+            let reply = start_verb(flags, || queue.start_send_one(message));
             start(&handle.home, reply.map(|_| Ok(())), done, &mut (), op)
         })
     }

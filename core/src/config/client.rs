@@ -47,6 +47,11 @@ pub(super) struct Layer {
     pub(super) queue: QueueOptions,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) require: Option<Vec<Capability>>,
+    /// Whether queues in memory are to be on disk instead, and where.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) enable_persistence: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) persistence_path: Option<String>,
 }
 
 /// A client's configuration with every layer looked at.
@@ -102,7 +107,7 @@ impl ClientConfig {
     }
 
     pub(super) fn over(self, environment: Environment) -> Result<Settings> {
-        let (endpoint, of_url) = if self.url.is_empty() {
+        let (mut endpoint, of_url) = if self.url.is_empty() {
             let url = environment.url.ok_or_else(|| {
                 let what = "give one, like \"memory:\", or set QUEUE_RUNTIME_URL";
                 Error::invalid_config("url", what)
@@ -117,6 +122,9 @@ impl ClientConfig {
         };
         let layer = self.layer.or(of_url).or(environment.client);
         layer.queue.define()?;
+        if let Some(path) = layer.persistence()? {
+            endpoint = endpoint.persisted(path)?;
+        }
         Ok(Settings {
             endpoint,
             queue: layer.queue,
@@ -130,6 +138,20 @@ impl Layer {
         Self {
             queue: self.queue.or(&other.queue),
             require: self.require.or(other.require),
+            enable_persistence: self.enable_persistence.or(other.enable_persistence),
+            persistence_path: self.persistence_path.or(other.persistence_path),
+        }
+    }
+
+    /// The folder that queues in memory are to be kept in, if they are.
+    fn persistence(&self) -> Result<Option<&str>> {
+        match (self.enable_persistence, self.persistence_path.as_deref()) {
+            (Some(false), _) | (None, None) => Ok(None),
+            (_, Some(path)) => Ok(Some(path)),
+            (Some(true), None) => Err(Error::invalid_config(
+                "persistence_path",
+                "say in which folder queues are kept, or open a URL like file:///path",
+            )),
         }
     }
 }
@@ -142,6 +164,8 @@ impl Options for Layer {
     fn set(&mut self, name: &str, text: &str) -> std::result::Result<bool, String> {
         match name {
             "require" => put(&mut self.require, capabilities(text)),
+            "enable_persistence" => put(&mut self.enable_persistence, flag(text)),
+            "persistence_path" => put(&mut self.persistence_path, Ok(text.to_owned())),
             _ => Ok(self.queue.set(name, text)? || Foreign::set(FOREIGN, name, text)?),
         }
     }
@@ -164,6 +188,12 @@ impl Options for ClientConfig {
     }
 }
 
+fn flag(text: &str) -> std::result::Result<bool, String> {
+    let text = text.trim();
+    text.parse()
+        .map_err(|_| format!("{text:?} is neither true nor false"))
+}
+
 fn capabilities(text: &str) -> std::result::Result<Vec<Capability>, String> {
     let known = || Capability::ALL.map(Capability::name).join(", ");
     let capabilities: Vec<Capability> = list(text)
@@ -180,18 +210,6 @@ fn capabilities(text: &str) -> std::result::Result<Vec<Capability>, String> {
 
 /// Fields of in-memory queues elsewhere.
 const FOREIGN: &[Foreign] = &[
-    Foreign {
-        name: "enable_persistence",
-        fine: Some("false"),
-        instead: "is the provider's matter: queues on disk need the provider \"file:\", which is \
-                  not built in",
-    },
-    Foreign {
-        name: "persistence_path",
-        fine: None,
-        instead: "is the provider's matter: queues on disk need the provider \"file:\", which is \
-                  not built in",
-    },
     Foreign {
         name: "channel_buffer_size",
         fine: None,
@@ -316,8 +334,8 @@ mod tests {
             (r#"{"retry": "often"}"#, "retry"),
             (r#"{"require": ["sessions", "magic"]}"#, "require"),
             (r#"{"require": [["sessions", {}]]}"#, "require"),
-            (r#"{"enable_persistence": true}"#, "enable_persistence"),
-            (r#"{"persistence_path": "/tmp/x"}"#, "persistence_path"),
+            (r#"{"enable_persistence": "maybe"}"#, "enable_persistence"),
+            (r#"{"persistence_path": {"of": "x"}}"#, "persistence_path"),
             (r#"{"channel_buffer_size": 100}"#, "channel_buffer_size"),
             (r#"{"worker_threads": 4}"#, "worker_threads"),
             ("[]", "json"),
@@ -337,8 +355,29 @@ mod tests {
             r#"{"max_queue_size": 10000, "enable_persistence": false, "persistence_path": null}"#;
         let config = ClientConfig::from_json(json).unwrap();
         assert_eq!(config.layer.queue.max_messages, Some(10_000));
-        let error = ClientConfig::from_json(r#"{"persistence_path": "/var/q"}"#).unwrap_err();
-        assert!(error.message().contains("file:"), "{error}");
+    }
+
+    #[test]
+    fn persistence_of_queues_in_memory_is_the_engine_on_disk() {
+        let of = |json: &str| ClientConfig::from_json(json).unwrap().over(environment(&[]));
+        for json in [
+            r#"{"url": "memory:?lock=7s", "enable_persistence": true, "persistence_path": "/var/my q"}"#,
+            r#"{"url": "memory:name?lock=7s", "persistence_path": "/var/my q"}"#,
+        ] {
+            let settings = of(json).unwrap();
+            assert_eq!(settings.endpoint.url.scheme(), "file", "{json}");
+            assert_eq!(settings.endpoint.path, "/var/my q", "{json}");
+            assert_eq!(settings.queue.lock, SECONDS(7), "{json}");
+        }
+        let off = r#"{"url": "memory:", "enable_persistence": false, "persistence_path": "/q"}"#;
+        assert_eq!(of(off).unwrap().endpoint.url.scheme(), "memory");
+        for (json, field) in [
+            (r#"{"url": "memory:", "enable_persistence": true}"#, "persistence_path"),
+            (r#"{"url": "memory:", "persistence_path": "relative"}"#, "persistence_path"),
+            (r#"{"url": "file:///elsewhere", "persistence_path": "/q"}"#, "persistence_path"),
+        ] {
+            assert_eq!(of(json).unwrap_err().field(), Some(field), "{json}");
+        }
     }
 
     #[test]

@@ -129,7 +129,7 @@ mod tests {
             ("QUEUE_RUNTIME_WORKER_THREADS", "0"),
             ("QUEUE_RUNTIME_WORKER_THREADS", "many"),
             ("QUEUE_RUNTIME_ENABLE_TIME", "false"),
-            ("QUEUE_RUNTIME_PERSISTENCE_PATH", "/q"),
+            ("QUEUE_RUNTIME_ENABLE_PERSISTENCE", "maybe"),
         ];
         for (variable, value) in cases {
             let error = read(&[(variable, value)]).unwrap_err();

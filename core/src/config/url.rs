@@ -88,6 +88,25 @@ impl Address {
     }
 }
 
+impl Endpoint {
+    /// The engine on disk in place of the one in memory. `InvalidConfig` when it is another one.
+    pub(super) fn persisted(self, path: &str) -> Result<Self> {
+        let invalid = |what: &str| Error::invalid_config("persistence_path", what.to_owned());
+        if self.url.scheme() != "memory" {
+            return Err(invalid("is of queues in memory; a file: URL says where it is by itself"));
+        }
+        if !path.starts_with('/') {
+            return Err(invalid("must be the whole path of a folder, beginning with \"/\""));
+        }
+        let url = Url::from_file_path(path).map_err(|()| invalid("is not a path"))?;
+        Ok(Self {
+            path: path.to_owned(),
+            url,
+            options: BTreeMap::new(),
+        })
+    }
+}
+
 type Decoded = std::result::Result<String, String>;
 
 /// The names and values after the `?`.

@@ -240,12 +240,16 @@ impl Store {
             step.advance()?;
             let answer = verb(&mut step)?;
             let position = step.end()?;
-            Ok((answer, position, std::mem::take(&mut step.wakes)))
+            Ok::<_, Error>((answer, position, std::mem::take(&mut step.wakes)))
         }));
         let (answer, position, wakes) = match taken {
             Ok(Ok(done)) => done,
             Ok(Err(error)) => {
                 self.take_back();
+                if error.kind() == ErrorKind::Full {
+                    // There may be something to be freed.
+                    self.wake_keeper();
+                }
                 return Err(Failed::With(error));
             }
             Err(panic) => {

@@ -249,10 +249,18 @@ impl<'s> Step<'s> {
         self.write_frame()?;
         self.tell_own();
         self.set_alarms();
+        self.wakes.keep |= self.first_segment_is_done_with();
         self.r.commit();
         let tail = self.r.header().tail.get();
         let behind = self.r.header().synced.load(Ordering::Acquire) < tail;
         Ok((self.lasting && behind).then_some(tail))
+    }
+
+    fn first_segment_is_done_with(&self) -> bool {
+        let header = self.r.header();
+        let first = header.first_segment.get();
+        first < header.tail.get().saturating_sub(1) / header.segment_bytes.get().max(1)
+            && self.r.segment(first).live.get() == 0
     }
 
     /// The standing of a message is another than the log knows.
