@@ -9,7 +9,7 @@ use crate::abi::{
 use crate::delivery::qrt_delivery_t;
 use crate::error::{QRT_ERR_INVALID_ARGUMENT, QRT_OK, qrt_error_t, qrt_status_t, status_of};
 use crate::op::{op_place, qrt_completion_t, qrt_op_t, start};
-use crate::queue::{QRT_MAY_BLOCK, qrt_queue_t};
+use crate::queue::{QRT_MAY_BLOCK, qrt_queue_t, start_verb};
 
 pub(crate) fn nack(reason: qrt_bytes_t, delay_ms: i64) -> Result<Verb> {
     // SAFETY: the callers pass on what the C caller vouches for.
@@ -181,7 +181,8 @@ pub unsafe extern "C" fn qrt_settle(
             let settlements = borrow(settlements, "settlements")?;
             check_flags(flags, QRT_MAY_BLOCK)?;
             let queue: &Queue = handle.usable()?;
-            let reply = queue.start_settle(settlements.entries.clone());
+            let entries = settlements.entries.clone();
+            let reply = start_verb(flags, || queue.start_settle(entries));
             let results = reply.map(|results| Ok(qrt_settle_results_t::new(results)));
             start(&handle.home, results, done, place, op)
         })

@@ -30,6 +30,8 @@ mod place;
 mod recovery;
 mod store;
 mod sys;
+#[cfg(test)]
+mod tests;
 mod time;
 mod verify;
 mod wait;
