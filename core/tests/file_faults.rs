@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use common::folder::Folder;
-use common::{Kit, body, bodies, look, now, take};
+use common::{Kit, bodies, body, look, now, take};
 use queue_runtime_core::store::{dump, verify};
 use queue_runtime_core::{
     Clock, DeadLetterFilter, Error, ErrorKind, Message, QueueOptions, ReceiveOptions, Runtime,
@@ -52,7 +52,10 @@ fn segment(folder: &Folder) -> PathBuf {
 /// Where these bytes stand in a file.
 fn find(file: &Path, needle: &[u8]) -> u64 {
     let bytes = fs::read(file).unwrap();
-    bytes.windows(needle.len()).position(|w| w == needle).unwrap() as u64
+    bytes
+        .windows(needle.len())
+        .position(|w| w == needle)
+        .unwrap() as u64
 }
 
 fn write_at(file: &Path, bytes: &[u8], at: u64) {
@@ -104,8 +107,16 @@ fn what_is_no_store_or_of_another_version_is_left_alone() {
     let whole = fs::read(&store).unwrap();
     for (bytes, kind, says) in [
         (&b"something else"[..], ErrorKind::Corrupt, "another folder"),
-        (&b"QRTSTORE\x09\0\0\0"[..], ErrorKind::InvalidConfig, "newer version"),
-        (&b"QRTSTORE\x01\0\0\0\x01\0\0\0damaged"[..], ErrorKind::Corrupt, "damaged"),
+        (
+            &b"QRTSTORE\x09\0\0\0"[..],
+            ErrorKind::InvalidConfig,
+            "newer version",
+        ),
+        (
+            &b"QRTSTORE\x01\0\0\0\x01\0\0\0damaged"[..],
+            ErrorKind::Corrupt,
+            "damaged",
+        ),
     ] {
         let mut changed = whole.clone();
         changed[..bytes.len()].copy_from_slice(bytes);
@@ -117,7 +128,11 @@ fn what_is_no_store_or_of_another_version_is_left_alone() {
     }
     fs::remove_file(&store).unwrap();
     let error = refused(&folder.url(""));
-    assert_eq!(error.kind(), ErrorKind::Corrupt, "a log without a store: {error}");
+    assert_eq!(
+        error.kind(),
+        ErrorKind::Corrupt,
+        "a log without a store: {error}"
+    );
     fs::write(&store, &whole).unwrap();
     open(&folder.url("")).unwrap();
 }
@@ -169,7 +184,10 @@ fn a_damaged_log_is_refused_and_can_be_gone_around() {
     assert!(!report.is_sound());
     let kit = Kit::file(&folder, "repair=true");
     let queue = kit.queue(QueueOptions::default());
-    assert_eq!(bodies(&look(&queue, 10)), ["first message", "third message"]);
+    assert_eq!(
+        bodies(&look(&queue, 10)),
+        ["first message", "third message"]
+    );
     let kept = fs::read_dir(folder.path()).unwrap().filter_map(|entry| {
         let name = entry.unwrap().file_name().into_string().unwrap();
         name.starts_with("damaged-").then_some(name)
@@ -183,12 +201,24 @@ fn a_message_that_cannot_be_read_is_set_apart_and_told() {
     let folder = damaged();
     let kit = Kit::file(&folder, "");
     let queue = kit.queue(QueueOptions::default());
-    assert_eq!(bodies(&look(&queue, 10)), ["first message", "third message"]);
+    assert_eq!(
+        bodies(&look(&queue, 10)),
+        ["first message", "third message"]
+    );
     let letters = now(queue.dead_letters(DeadLetterFilter::all(), None, 10)).unwrap();
     assert_eq!(letters.len(), 1);
     assert_eq!(&*letters[0].reason, reason::UNREADABLE);
-    assert!(letters[0].description.as_ref().unwrap().contains("position"));
-    assert_eq!(now(queue.purge_dead_letters(DeadLetterFilter::all())).unwrap(), 1);
+    assert!(
+        letters[0]
+            .description
+            .as_ref()
+            .unwrap()
+            .contains("position")
+    );
+    assert_eq!(
+        now(queue.purge_dead_letters(DeadLetterFilter::all())).unwrap(),
+        1
+    );
 }
 
 #[test]
@@ -201,15 +231,26 @@ fn a_damaged_index_is_built_anew() {
         let len = fs::metadata(&index).unwrap().len();
         match round % 4 {
             0 => write_at(&index, &vec![0xff; 4096], random.u64(..len / 4096) * 4096),
-            1 => fs::OpenOptions::new().write(true).open(&index).unwrap().set_len(len / 2).unwrap(),
+            1 => fs::OpenOptions::new()
+                .write(true)
+                .open(&index)
+                .unwrap()
+                .set_len(len / 2)
+                .unwrap(),
             2 => write_at(&index, &[0xff; 64], 0),
             _ => fs::write(&index, b"nonsense").unwrap(),
         }
         let kit = Kit::file(&folder, "");
         let queue = kit.queue(QueueOptions::default());
-        let options = ReceiveOptions::new().max_messages(10).wait(std::time::Duration::ZERO);
+        let options = ReceiveOptions::new()
+            .max_messages(10)
+            .wait(std::time::Duration::ZERO);
         let received = now(queue.receive(&options)).unwrap();
-        assert_eq!(bodies(&received), ["a", "b", "c", "d", "e"], "round {round}");
+        assert_eq!(
+            bodies(&received),
+            ["a", "b", "c", "d", "e"],
+            "round {round}"
+        );
     }
 }
 
@@ -265,7 +306,8 @@ fn a_long_load_leaves_the_store_as_large_as_its_backlog() {
     let files = || {
         let of = fs::read_dir(folder.path()).unwrap();
         let is_log = |name: &str| name.starts_with("log-");
-        of.filter(|e| is_log(e.as_ref().unwrap().file_name().to_str().unwrap())).count()
+        of.filter(|e| is_log(e.as_ref().unwrap().file_name().to_str().unwrap()))
+            .count()
     };
     let rounds = 400 * common::soak();
     for _ in 0..rounds {
@@ -273,8 +315,15 @@ fn a_long_load_leaves_the_store_as_large_as_its_backlog() {
         let sent = now(queue.send_many(messages.collect::<Vec<_>>())).unwrap();
         assert!(sent.iter().all(Result::is_ok));
         let received = look(&queue, 100);
-        let acks = received.iter().map(|d| d.settlement(queue_runtime_core::Verb::Ack));
-        assert!(now(queue.settle(acks.collect())).unwrap().iter().all(Result::is_ok));
+        let acks = received
+            .iter()
+            .map(|d| d.settlement(queue_runtime_core::Verb::Ack));
+        assert!(
+            now(queue.settle(acks.collect()))
+                .unwrap()
+                .iter()
+                .all(Result::is_ok)
+        );
     }
     // 40 MiB and more went through segments of 4.
     let begun = std::time::Instant::now();
@@ -292,7 +341,10 @@ fn a_dump_says_what_the_log_says_and_no_body() {
     let mut out = Vec::new();
     dump(folder.path(), &mut out).unwrap();
     let text = String::from_utf8(out).unwrap();
-    assert!(text.contains(r#""record":"message""#) && text.contains(r#""name":"q""#), "{text}");
+    assert!(
+        text.contains(r#""record":"message""#) && text.contains(r#""name":"q""#),
+        "{text}"
+    );
     assert!(!text.contains("secret"), "{text}");
     let report = verify(folder.path()).unwrap();
     assert_eq!((report.queues[0].messages, report.queues[0].dead), (1, 0));

@@ -359,7 +359,11 @@ mod tests {
 
     #[test]
     fn persistence_of_queues_in_memory_is_the_engine_on_disk() {
-        let of = |json: &str| ClientConfig::from_json(json).unwrap().over(environment(&[]));
+        let of = |json: &str| {
+            ClientConfig::from_json(json)
+                .unwrap()
+                .over(environment(&[]))
+        };
         for json in [
             r#"{"url": "memory:?lock=7s", "enable_persistence": true, "persistence_path": "/var/my q"}"#,
             r#"{"url": "memory:name?lock=7s", "persistence_path": "/var/my q"}"#,
@@ -372,9 +376,18 @@ mod tests {
         let off = r#"{"url": "memory:", "enable_persistence": false, "persistence_path": "/q"}"#;
         assert_eq!(of(off).unwrap().endpoint.url.scheme(), "memory");
         for (json, field) in [
-            (r#"{"url": "memory:", "enable_persistence": true}"#, "persistence_path"),
-            (r#"{"url": "memory:", "persistence_path": "relative"}"#, "persistence_path"),
-            (r#"{"url": "file:///elsewhere", "persistence_path": "/q"}"#, "persistence_path"),
+            (
+                r#"{"url": "memory:", "enable_persistence": true}"#,
+                "persistence_path",
+            ),
+            (
+                r#"{"url": "memory:", "persistence_path": "relative"}"#,
+                "persistence_path",
+            ),
+            (
+                r#"{"url": "file:///elsewhere", "persistence_path": "/q"}"#,
+                "persistence_path",
+            ),
         ] {
             assert_eq!(of(json).unwrap_err().field(), Some(field), "{json}");
         }

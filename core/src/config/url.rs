@@ -93,10 +93,14 @@ impl Endpoint {
     pub(super) fn persisted(self, path: &str) -> Result<Self> {
         let invalid = |what: &str| Error::invalid_config("persistence_path", what.to_owned());
         if self.url.scheme() != "memory" {
-            return Err(invalid("is of queues in memory; a file: URL says where it is by itself"));
+            return Err(invalid(
+                "is of queues in memory; a file: URL says where it is by itself",
+            ));
         }
         if !path.starts_with('/') {
-            return Err(invalid("must be the whole path of a folder, beginning with \"/\""));
+            return Err(invalid(
+                "must be the whole path of a folder, beginning with \"/\"",
+            ));
         }
         let url = Url::from_file_path(path).map_err(|()| invalid("is not a path"))?;
         Ok(Self {

@@ -31,7 +31,10 @@ impl Folder {
     pub fn wait_until_closed(&self) {
         let index = self.0.join("index");
         let index = index.to_str().unwrap();
-        while std::fs::read_to_string("/proc/self/maps").unwrap().contains(index) {
+        while std::fs::read_to_string("/proc/self/maps")
+            .unwrap()
+            .contains(index)
+        {
             std::thread::yield_now();
         }
     }

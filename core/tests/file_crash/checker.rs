@@ -50,7 +50,10 @@ impl Checker {
         for (name, story) in &stories {
             let accounted = present(name) || story.acking;
             if story.sent && !accounted {
-                return Err(format!("{name} was lost: {} deliveries", story.received.len()));
+                return Err(format!(
+                    "{name} was lost: {} deliveries",
+                    story.received.len()
+                ));
             }
             if let Some(acked) = story.acked {
                 if present(name) {
@@ -141,7 +144,9 @@ impl Checker {
         }
         let allowed = self.kills as usize * BATCH;
         if unsaid > allowed {
-            return Err(format!("{unsaid} attempts that nobody made; {allowed} may be unsaid"));
+            return Err(format!(
+                "{unsaid} attempts that nobody made; {allowed} may be unsaid"
+            ));
         }
         Ok(())
     }
@@ -189,7 +194,9 @@ fn contents(store: &Folder) -> Result<Contents, String> {
         loop {
             let before = queue.statistics().await?;
             let peeked = queue.peek(None, 100_000).await?;
-            let dead = queue.dead_letters(DeadLetterFilter::all(), None, 100_000).await?;
+            let dead = queue
+                .dead_letters(DeadLetterFilter::all(), None, 100_000)
+                .await?;
             let after = queue.statistics().await?;
             if (before.depth(), before.dead) == (after.depth(), after.dead) {
                 return Ok::<_, queue_runtime_core::Error>((peeked, dead, after));
@@ -201,7 +208,11 @@ fn contents(store: &Folder) -> Result<Contents, String> {
         .map_err(|e| e.to_string())?
         .map_err(|e| format!("the store does not open: {e}"))?;
     if statistics.depth() != peeked.len() as u64 || statistics.dead != dead.len() as u64 {
-        return Err(format!("{statistics:?}, but {} and {}", peeked.len(), dead.len()));
+        return Err(format!(
+            "{statistics:?}, but {} and {}",
+            peeked.len(),
+            dead.len()
+        ));
     }
     let name = |body: &[u8]| {
         let text = String::from_utf8_lossy(body);

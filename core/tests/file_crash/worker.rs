@@ -70,7 +70,10 @@ pub fn run(task: &Task) {
         ..RuntimeConfig::default()
     };
     let runtime = Runtime::new(config).unwrap();
-    let client = runtime.block_on(runtime.connect(task.url.as_str())).unwrap().unwrap();
+    let client = runtime
+        .block_on(runtime.connect(task.url.as_str()))
+        .unwrap()
+        .unwrap();
     let mut worker = Worker {
         queue: client.queue_with("crash", options()).unwrap(),
         runtime,

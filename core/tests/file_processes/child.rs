@@ -83,7 +83,10 @@ fn sleep_for_ever() -> ! {
 
 pub fn run(role: &Role) {
     let runtime = Runtime::new(RuntimeConfig::default()).unwrap();
-    let client = runtime.block_on(runtime.connect(role.url.as_str())).unwrap().unwrap();
+    let client = runtime
+        .block_on(runtime.connect(role.url.as_str()))
+        .unwrap()
+        .unwrap();
     let options = queue_runtime_core::QueueOptions {
         lock: Some(crate::LONG),
         ..Default::default()
@@ -101,7 +104,10 @@ pub fn run(role: &Role) {
         "prefetch" => {
             let mut request = look.into_request().unwrap();
             request.begin = false;
-            let held = runtime.block_on(queue.start_receive(request)).unwrap().unwrap();
+            let held = runtime
+                .block_on(queue.start_receive(request))
+                .unwrap()
+                .unwrap();
             assert!(!held.is_empty());
             say("ready");
             sleep_for_ever();
@@ -117,7 +123,10 @@ pub fn run(role: &Role) {
         "send" => {
             say("ready");
             std::io::stdin().read_line(&mut String::new()).unwrap();
-            runtime.block_on(queue.send("from a child")).unwrap().unwrap();
+            runtime
+                .block_on(queue.send("from a child"))
+                .unwrap()
+                .unwrap();
             sleep_for_ever();
         }
         "receive" => {

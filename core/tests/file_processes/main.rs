@@ -28,12 +28,27 @@ fn main() -> ExitCode {
     }
     let tests: [(&str, fn()); 9] = [
         ("what_a_killed_process_had_is_free_at_once", killed_holder),
-        ("a_crash_that_spends_the_budget_says_so", killed_with_the_last_attempt),
-        ("what_was_only_prefetched_goes_back_unblamed", killed_prefetcher),
-        ("a_session_of_a_killed_process_is_free", killed_session_holder),
+        (
+            "a_crash_that_spends_the_budget_says_so",
+            killed_with_the_last_attempt,
+        ),
+        (
+            "what_was_only_prefetched_goes_back_unblamed",
+            killed_prefetcher,
+        ),
+        (
+            "a_session_of_a_killed_process_is_free",
+            killed_session_holder,
+        ),
         ("a_receiver_is_woken_by_another_process", woken_by_another),
-        ("a_waiting_receiver_gets_what_a_killed_process_had", waiting_for_the_dead),
-        ("a_wake_that_a_killed_process_got_is_handed_on", killed_waiter),
+        (
+            "a_waiting_receiver_gets_what_a_killed_process_had",
+            waiting_for_the_dead,
+        ),
+        (
+            "a_wake_that_a_killed_process_got_is_handed_on",
+            killed_waiter,
+        ),
         ("a_forked_child_is_told_so_and_holds_nothing", forked),
         ("processes_share_a_queue", shared),
     ];
@@ -129,7 +144,9 @@ fn killed_session_holder() {
     let side = Side::open(&folder, options());
     side.send(Message::new("a").session("s"));
     let accept = |wait| {
-        let session = side.queue.accept_session(SessionOptions::id("s").wait(wait));
+        let session = side
+            .queue
+            .accept_session(SessionOptions::id("s").wait(wait));
         side.runtime.block_on(session).unwrap()
     };
     let holder = Child::start(&folder, "session");
@@ -138,7 +155,11 @@ fn killed_session_holder() {
     holder.kill();
     let session = accept(Duration::ZERO).unwrap().unwrap();
     let options = ReceiveOptions::new().wait(Duration::ZERO);
-    let back = side.runtime.block_on(session.receive(&options)).unwrap().unwrap();
+    let back = side
+        .runtime
+        .block_on(session.receive(&options))
+        .unwrap()
+        .unwrap();
     assert_eq!(back[0].attempt(), 2);
 }
 
@@ -166,7 +187,10 @@ fn waiting_for_the_dead() {
         let waiting = scope.spawn(|| side.receive(LONG));
         holder.kill();
         let received = waiting.join().unwrap();
-        assert_eq!((&**received[0].body(), received[0].attempt()), (&b"a"[..], 2));
+        assert_eq!(
+            (&**received[0].body(), received[0].attempt()),
+            (&b"a"[..], 2)
+        );
     });
 }
 
@@ -204,7 +228,9 @@ fn shared() {
     let side = Side::open(&folder, options());
     let mut children: Vec<Child> = (0..3).map(|_| Child::start(&folder, "work")).collect();
     let messages = (0..300).map(|n| Message::new(n.to_string()).session(format!("s{}", n % 7)));
-    let sent = side.runtime.block_on(side.queue.send_many(messages.collect::<Vec<_>>()));
+    let sent = side
+        .runtime
+        .block_on(side.queue.send_many(messages.collect::<Vec<_>>()));
     assert!(sent.unwrap().unwrap().iter().all(Result::is_ok));
     let mut all: Vec<u32> = Vec::new();
     for child in &mut children {

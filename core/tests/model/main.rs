@@ -18,9 +18,9 @@ use std::sync::Arc;
 
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 
+use common::Kit;
 #[cfg(target_os = "linux")]
 use common::{folder::Folder, now};
-use common::Kit;
 use ops::{Op, Setup};
 #[cfg(target_os = "linux")]
 use proptest::prop_assert;
@@ -119,11 +119,9 @@ fn thin_out(
     setup: &Setup,
     mut ops: Vec<Op>,
 ) -> (Vec<Op>, String) {
-    let failure = |ops: &[Op]| {
-        match catch_unwind(AssertUnwindSafe(|| check(setup, ops))) {
-            Ok(result) => result.err().map(|why| why.to_string()),
-            Err(_) => Some("a panic, shown above".to_owned()),
-        }
+    let failure = |ops: &[Op]| match catch_unwind(AssertUnwindSafe(|| check(setup, ops))) {
+        Ok(result) => result.err().map(|why| why.to_string()),
+        Err(_) => Some("a panic, shown above".to_owned()),
     };
     let mut why = failure(&ops).unwrap_or_else(|| "it does not fail every time".to_owned());
     loop {

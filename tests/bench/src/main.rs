@@ -3,6 +3,7 @@
 mod allocations;
 mod c;
 mod consumer;
+mod file;
 mod measure;
 mod memory;
 mod node;
@@ -35,6 +36,9 @@ struct Args {
     /// Messages the lone loop moves.
     #[arg(long, default_value_t = 100_000, requires = "callgrind")]
     count: u64,
+    /// Take part, as another process, in a row on this store.
+    #[arg(long, hide = true)]
+    take_part: Option<String>,
     /// Run the yardstick's side of the lone loop.
     #[arg(long, requires = "callgrind")]
     yardstick: bool,
@@ -55,12 +59,17 @@ enum Area {
     Consumer,
     /// AWS SQS, on a server from a package.
     Sqs,
+    /// The durable engine.
+    File,
 }
 
 fn main() -> Result<()> {
     let args = Args::parse();
     if let Some(which) = args.callgrind {
         return memory::run_alone(which, args.count, args.yardstick);
+    }
+    if let Some(url) = args.take_part {
+        return file::worker(&url);
     }
     let areas = match args.area.as_slice() {
         [] => Area::value_variants(),
@@ -74,6 +83,7 @@ fn main() -> Result<()> {
             Area::Python => ("python", python::rows()?),
             Area::Consumer => ("consumer", consumer::rows()?),
             Area::Sqs => ("sqs", sqs::rows()?),
+            Area::File => ("file", file::rows()?),
         };
         println!("{}", report::table(name, &rows));
         report::store(name, &rows)?;

@@ -46,7 +46,10 @@ impl Ground {
                 let read = self.read_range(buffer, start, end, size);
                 for (index, (position, len)) in spots.iter().enumerate().take(next).skip(first) {
                     let at = (position - start) as usize;
-                    each(index, read.and_then(|()| buffer.get(at..at + *len as usize)));
+                    each(
+                        index,
+                        read.and_then(|()| buffer.get(at..at + *len as usize)),
+                    );
                 }
                 first = next;
             }

@@ -104,7 +104,9 @@ impl Store {
         let header = self.ground.region.header();
         let early = is_done(header, position);
         if matches!(early, Ok(false)) {
-            locked(&self.flusher.shared.queue).waiting.push((position, done));
+            locked(&self.flusher.shared.queue)
+                .waiting
+                .push((position, done));
             self.start_flusher();
             self.flusher.shared.changed.notify_one();
         }

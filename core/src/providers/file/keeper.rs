@@ -220,7 +220,11 @@ impl Store {
         }
         let left = self.ground.region.segment(segment).live.get();
         if left > 0 {
-            tracing::error!(segment, left, "records that are needed were not found in the log");
+            tracing::error!(
+                segment,
+                left,
+                "records that are needed were not found in the log"
+            );
         }
         Ok(left == 0)
     }
@@ -253,7 +257,9 @@ impl Step<'_> {
                 };
                 let slot = self.r.find::<Message>(head.slot).filter(is_it);
                 let keys = content.keys().unwrap_or_default();
-                let dedup = keys.1.map_or(NIL, |id| self.dedup_at(head.queue, id, raw.position));
+                let dedup = keys
+                    .1
+                    .map_or(NIL, |id| self.dedup_at(head.queue, id, raw.position));
                 let end = match dedup {
                     NIL => NEVER,
                     dedup => self.r.node::<Dedup>(dedup).end.get(),
@@ -272,10 +278,15 @@ impl Step<'_> {
                     }
                     None if dedup != NIL => {
                         let engine = self.queue_of(head.queue).map_or(0, |q| q.engine.get());
-                        let id = content
-                            .given_id()
-                            .unwrap_or_else(|| crate::message::MessageId::made(engine, head.number));
-                        self.write_dedup(dedup, head.queue, keys.1.unwrap_or_default(), &id.to_string());
+                        let id = content.given_id().unwrap_or_else(|| {
+                            crate::message::MessageId::made(engine, head.number)
+                        });
+                        self.write_dedup(
+                            dedup,
+                            head.queue,
+                            keys.1.unwrap_or_default(),
+                            &id.to_string(),
+                        );
                     }
                     None => {}
                 }

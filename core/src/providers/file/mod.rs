@@ -213,7 +213,8 @@ impl View {
     ) -> Result<Vec<Result<SendResult>>> {
         let mut results = Vec::with_capacity(messages.len());
         for message in messages {
-            if !step.has_room_for_more() || step.batch.len() + message.bytes() > step.max_frame() / 2
+            if !step.has_room_for_more()
+                || step.batch.len() + message.bytes() > step.max_frame() / 2
             {
                 step.keep()?;
             }
@@ -294,7 +295,10 @@ impl View {
     /// The deliveries with their messages.
     fn read(&self, taken: Vec<Taken>) -> Result<Vec<Box<Received>>> {
         let store = &self.store;
-        let wanted: Vec<_> = taken.iter().map(|t| ((t.position, t.len), t.number)).collect();
+        let wanted: Vec<_> = taken
+            .iter()
+            .map(|t| ((t.position, t.len), t.number))
+            .collect();
         let messages = store.ground.read_messages(&store.bodies, &wanted);
         let mut received = Vec::with_capacity(taken.len());
         for (taken, message) in taken.into_iter().zip(messages) {
@@ -522,7 +526,9 @@ impl View {
             for (shown, message) in shown.into_iter().zip(messages) {
                 // One that cannot be read was settled meanwhile, or will be set apart when its
                 // turn comes.
-                let Some((_, message)) = message else { continue };
+                let Some((_, message)) = message else {
+                    continue;
+                };
                 peeked.push(Peeked::new(
                     id_of(&message, shown.engine, shown.number),
                     message,
@@ -640,7 +646,9 @@ impl ProviderQueue for FileQueue {
     }
 
     fn close_session(&self, session: SessionLock) -> Reply<()> {
-        let closed = self.0.step(|step, queue| step.close_session(queue, &session));
+        let closed = self
+            .0
+            .step(|step, queue| step.close_session(queue, &session));
         Reply::now(closed.map(drop))
     }
 
@@ -661,9 +669,9 @@ impl ProviderQueue for FileQueue {
     }
 
     fn set_session_state(&self, session: SessionLock, state: Option<Bytes>) -> Reply<()> {
-        let set = self.0.step(|step, queue| {
-            step.set_session_state(queue, &session, state.as_deref())
-        });
+        let set = self
+            .0
+            .step(|step, queue| step.set_session_state(queue, &session, state.as_deref()));
         self.0.acknowledge(set)
     }
 
@@ -691,7 +699,8 @@ impl ProviderQueue for FileQueue {
         after: Option<u64>,
         max: u32,
     ) -> Reply<RedriveReport> {
-        self.0.acknowledge(self.0.redrive(&filter, after, max as usize))
+        self.0
+            .acknowledge(self.0.redrive(&filter, after, max as usize))
     }
 
     fn purge_dead_letters(&self, filter: DeadLetterFilter) -> Reply<u64> {

@@ -116,7 +116,11 @@ mod tests {
             ("max_store_bytes", "-1"),
             ("repair", "yes"),
         ] {
-            assert_eq!(read(name, value).unwrap_err().field(), Some(name), "{value}");
+            assert_eq!(
+                read(name, value).unwrap_err().field(),
+                Some(name),
+                "{value}"
+            );
         }
     }
 }

@@ -23,15 +23,24 @@ const NETWORK: [(u32, &str); 9] = [
 ];
 /// File systems on which a store works, but may be another one than meant.
 const DOUBTFUL: [(u32, &str); 2] = [
-    (0x6573_5546, "FUSE or virtiofs, which may not share memory between machines or containers"),
-    (0x794c_7630, "overlayfs, of which each container has a copy of its own; mount a volume"),
+    (
+        0x6573_5546,
+        "FUSE or virtiofs, which may not share memory between machines or containers",
+    ),
+    (
+        0x794c_7630,
+        "overlayfs, of which each container has a copy of its own; mount a volume",
+    ),
 ];
 
 /// The folder of a `file:` URL.
 pub(super) fn folder(settings: &Settings) -> Result<PathBuf> {
     let url = &settings.endpoint.url;
     let invalid = |what: &str| Err(Error::invalid_config("url", what.to_owned()));
-    if url.host_str().is_some_and(|host| !host.is_empty() && host != "localhost") {
+    if url
+        .host_str()
+        .is_some_and(|host| !host.is_empty() && host != "localhost")
+    {
         return invalid("a file: store is on this machine; write file:///path, with three slashes");
     }
     let path = settings.endpoint.path.as_str();
@@ -48,7 +57,10 @@ pub(super) fn folder(settings: &Settings) -> Result<PathBuf> {
 pub(super) fn prepare(folder: &Path) -> Result<()> {
     match std::fs::metadata(folder) {
         Ok(found) if !found.is_dir() => {
-            let what = format!("{} is not a folder; name one, or a new one", folder.display());
+            let what = format!(
+                "{} is not a folder; name one, or a new one",
+                folder.display()
+            );
             return Err(Error::invalid_config("url", what));
         }
         Ok(_) => {}
@@ -62,7 +74,8 @@ pub(super) fn prepare(folder: &Path) -> Result<()> {
 }
 
 fn of_parent(folder: &Path, error: io::Error) -> Error {
-    if error.kind() == io::ErrorKind::NotADirectory || error.kind() == io::ErrorKind::AlreadyExists {
+    if error.kind() == io::ErrorKind::NotADirectory || error.kind() == io::ErrorKind::AlreadyExists
+    {
         let what = format!("a part of {} is not a folder", folder.display());
         return Error::invalid_config("url", what);
     }

@@ -18,8 +18,8 @@ use super::engine::append::{Batch, add_file, remember};
 use super::engine::step::{Ground, Step};
 use super::fault;
 use super::index::layout::{
-    Dedup, FIRST_BLOCK, FREE_FILES, Header, ListHead, Message, NIL, Node, Queue, SEGMENTS,
-    Session, flag, standing, status,
+    Dedup, FIRST_BLOCK, FREE_FILES, Header, ListHead, Message, NIL, Node, Queue, SEGMENTS, Session,
+    flag, standing, status,
 };
 use super::index::region::{Cell, Region};
 use super::index::{list, pool};
@@ -413,7 +413,9 @@ pub(super) fn read_log(
             }
         }
         let next_follows = survey.segments.get(&(segment + 1)).is_some_and(|heads| {
-            heads.iter().any(|(_, head)| head.before == reading.end.before)
+            heads
+                .iter()
+                .any(|(_, head)| head.before == reading.end.before)
         });
         if !next_follows {
             return Ok(Some(reading));
@@ -458,7 +460,12 @@ fn proof_of_damage(
         }
         at = position + u64::from(found.head.len);
     }
-    let mut later: Vec<u64> = survey.segments.keys().copied().filter(|s| *s > segment).collect();
+    let mut later: Vec<u64> = survey
+        .segments
+        .keys()
+        .copied()
+        .filter(|s| *s > segment)
+        .collect();
     later.sort_unstable();
     for later in later {
         // A segment that follows is no gap; it is read next.
@@ -511,7 +518,11 @@ pub(super) fn rebuild(
         segment_bytes,
         first_segment,
         &survey,
-        if repair { Damage::SetApart } else { Damage::Refuse },
+        if repair {
+            Damage::SetApart
+        } else {
+            Damage::Refuse
+        },
         |frame| facts.frame(frame),
     )?;
     clear(header);
@@ -612,8 +623,7 @@ fn begin_log(step: &mut Step<'_>, survey: &Survey) -> Result<()> {
         before: frame::Before { chain: 0, era: 0 },
         counter: 0,
     };
-    (ground.files.dedicate(0, head))
-        .map_err(|e| fault::io("begin", &ground.files.path(0), e))?;
+    (ground.files.dedicate(0, head)).map_err(|e| fault::io("begin", &ground.files.path(0), e))?;
     let segment = step.r.segment(0);
     segment.file.put(0);
     segment.live.put(0);
@@ -623,15 +633,12 @@ fn begin_log(step: &mut Step<'_>, survey: &Survey) -> Result<()> {
 }
 
 /// Goes on where the readable log ends.
-fn continue_log(
-    step: &mut Step<'_>,
-    survey: &Survey,
-    reading: &Reading,
-    first: u64,
-) -> Result<()> {
+fn continue_log(step: &mut Step<'_>, survey: &Survey, reading: &Reading, first: u64) -> Result<()> {
     let (ground, header) = (step.ground, step.r.header());
     if reading.files.len() as u64 >= SEGMENTS {
-        return Err(fault::store_full("the log has as many segments as it can have"));
+        return Err(fault::store_full(
+            "the log has as many segments as it can have",
+        ));
     }
     for (segment, number) in (first..).zip(&reading.files) {
         let entry = step.r.segment(segment);
@@ -679,7 +686,12 @@ fn build(step: &mut Step<'_>, facts: Facts) -> Result<()> {
     for queue in &facts.queues {
         let definition = QueueOptions::from_json(&queue.definition).and_then(|o| o.define())?;
         let id = step.add_queue(queue.number, queue.engine, &queue.name, &definition)?;
-        remember(region, &region.node::<Queue>(id).record, queue.spot.0, queue.spot.1);
+        remember(
+            region,
+            &region.node::<Queue>(id).record,
+            queue.spot.0,
+            queue.spot.1,
+        );
         queues.insert(queue.number, id);
         region.commit();
     }
@@ -713,13 +725,19 @@ fn build(step: &mut Step<'_>, facts: Facts) -> Result<()> {
             Some(number) => session_of(step, number)?,
             None => NIL,
         };
-        step.restore_dead(queues[&found.head.queue], &found.head, found.spot, session, &Grave {
-            number: death.number,
-            at: death.at,
-            first_delivered: death.first_delivered,
-            attempts: death.attempts,
-            spot: death.spot,
-        });
+        step.restore_dead(
+            queues[&found.head.queue],
+            &found.head,
+            found.spot,
+            session,
+            &Grave {
+                number: death.number,
+                at: death.at,
+                first_delivered: death.first_delivered,
+                attempts: death.attempts,
+                spot: death.spot,
+            },
+        );
         region.commit();
     }
     for found in living {
@@ -793,7 +811,8 @@ impl Step<'_> {
         let due = self.ground.time.from_wall(head.due);
         self.restore(queue, head, spot, session);
         let of: &Queue = self.r.node(queue);
-        self.r.set(&of.bytes, of.bytes.get() + u64::from(head.bytes));
+        self.r
+            .set(&of.bytes, of.bytes.get() + u64::from(head.bytes));
         list::push_back::<list::All>(self.r, &of.all, head.slot);
         if session != NIL {
             let live = &self.r.node::<Session>(session).live;
@@ -832,7 +851,8 @@ impl Step<'_> {
         remember(self.r, &slot.death, grave.spot.0, grave.spot.1);
         let of: &Queue = self.r.node(queue);
         self.r.set(&of.dead, of.dead.get() + 1);
-        self.r.set(&of.dead_bytes, of.dead_bytes.get() + u64::from(head.bytes));
+        self.r
+            .set(&of.dead_bytes, of.dead_bytes.get() + u64::from(head.bytes));
         list::push_back::<list::Place>(self.r, &of.dead_list, head.slot);
         if session != NIL {
             let dead = &self.r.node::<Session>(session).dead;
@@ -847,7 +867,10 @@ fn restore_nodes(region: &Region, facts: &Facts) -> Result<()> {
         .messages
         .iter()
         .map(|nodes| {
-            let used = nodes.iter().enumerate().filter(|(_, found)| found.is_some());
+            let used = nodes
+                .iter()
+                .enumerate()
+                .filter(|(_, found)| found.is_some());
             used.map(|(place, _)| place as u32).collect()
         })
         .collect();

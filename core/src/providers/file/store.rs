@@ -80,7 +80,11 @@ pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Store {
     /// Opens the store of a folder, or gives the one that this runtime has open already.
-    pub(super) fn open(runtime: &Runtime, folder: &Path, options: FileOptions) -> Result<Arc<Self>> {
+    pub(super) fn open(
+        runtime: &Runtime,
+        folder: &Path,
+        options: FileOptions,
+    ) -> Result<Arc<Self>> {
         place::prepare(folder)?;
         let found = std::fs::metadata(folder).map_err(|e| fault::io("look at", folder, e))?;
         let name = format!("file:{}:{}", found.dev(), found.ino());
@@ -112,8 +116,8 @@ impl Store {
         let superblock = open_superblock(folder, &options, time.is_virtual())?;
         let identity = superblock.identity;
         let index = folder.join("index");
-        let region = Region::open(place::file(folder, "index")?)
-            .map_err(|e| fault::io("map", &index, e))?;
+        let region =
+            Region::open(place::file(folder, "index")?).map_err(|e| fault::io("map", &index, e))?;
         let ground = Arc::new(Ground {
             files: Files::new(folder, identity.segment_bytes, identity.store),
             region,
@@ -148,7 +152,10 @@ impl Store {
         if !locks.take(handle).map_err(failed)? {
             return Err(Error::new(
                 ErrorKind::Unavailable,
-                format!("{} cannot be locked; is its index damaged? remove the file index when no process uses it", folder.display()),
+                format!(
+                    "{} cannot be locked; is its index damaged? remove the file index when no process uses it",
+                    folder.display()
+                ),
             ));
         }
         if alone && !is_ready {
@@ -323,8 +330,9 @@ impl Store {
     /// Lets go of what dead stores had. Answers whether there was one.
     pub(super) fn bury_the_dead(&self) -> Result<bool> {
         let (any, _) = self.step(|step| step.bury_members(&self.locks))?;
-        if any && self.ground.region.header().synced.load(Ordering::Acquire)
-            < self.ground.region.header().tail.get()
+        if any
+            && self.ground.region.header().synced.load(Ordering::Acquire)
+                < self.ground.region.header().tail.get()
         {
             // What the dead one promised to flush soon.
             self.flush_soon();
@@ -344,7 +352,9 @@ impl Store {
             return;
         }
         let header = self.ground.region.header();
-        clock.catch_up(crate::clock::Tick(header.virtual_now.load(Ordering::Acquire)));
+        clock.catch_up(crate::clock::Tick(
+            header.virtual_now.load(Ordering::Acquire),
+        ));
         let store = Arc::downgrade(self);
         let watcher: Arc<Watcher> = Arc::new(move || {
             if let Some(store) = store.upgrade() {
@@ -457,14 +467,17 @@ fn open_superblock(folder: &Path, options: &FileOptions, is_virtual: bool) -> Re
     if !path.exists() {
         return create_superblock(folder, options, is_virtual);
     }
-    let opened = Superblock::open(place::file(folder, "store")?)
-        .map_err(|e| fault::io("read", &path, e))?;
+    let opened =
+        Superblock::open(place::file(folder, "store")?).map_err(|e| fault::io("read", &path, e))?;
     let refused = |kind, what: String| Err(Error::new(kind, what));
     match opened {
         Ok(opened) if opened.identity.is_virtual != is_virtual => {
             let what = "keeps the virtual time of a test and is opened with the system's clock, or \
                         the other way round";
-            Err(Error::invalid_config("url", format!("{} {what}", folder.display())))
+            Err(Error::invalid_config(
+                "url",
+                format!("{} {what}", folder.display()),
+            ))
         }
         Ok(opened) => Ok(opened),
         Err(Refused::Version(version)) if version > VERSION => refused(
@@ -477,15 +490,24 @@ fn open_superblock(folder: &Path, options: &FileOptions, is_virtual: bool) -> Re
         ),
         Err(Refused::Version(version)) => refused(
             ErrorKind::InvalidConfig,
-            format!("{} has the format {version}, which is not read any more", folder.display()),
+            format!(
+                "{} has the format {version}, which is not read any more",
+                folder.display()
+            ),
         ),
         Err(Refused::Foreign) => refused(
             ErrorKind::Corrupt,
-            format!("{} is not a file of a store; use another folder", path.display()),
+            format!(
+                "{} is not a file of a store; use another folder",
+                path.display()
+            ),
         ),
         Err(Refused::Damaged) => refused(
             ErrorKind::Corrupt,
-            format!("{} is damaged; restore the folder from a copy", path.display()),
+            format!(
+                "{} is damaged; restore the folder from a copy",
+                path.display()
+            ),
         ),
     }
 }
@@ -530,7 +552,10 @@ fn first_segment(folder: &Path, superblock: &Superblock) -> Result<u64> {
     first.ok_or_else(|| {
         Error::new(
             ErrorKind::Corrupt,
-            format!("{} is damaged; restore the folder from a copy", path.display()),
+            format!(
+                "{} is damaged; restore the folder from a copy",
+                path.display()
+            ),
         )
     })
 }

@@ -118,7 +118,12 @@ unsafe impl Sync for Mapping {}
 impl Mapping {
     /// Maps this many bytes for reading and writing by all who map the file.
     pub(super) fn shared(file: &File, len: usize) -> io::Result<Self> {
-        Self::new(file, len, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_NORESERVE)
+        Self::new(
+            file,
+            len,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_NORESERVE,
+        )
     }
 
     /// Maps this many bytes for reading from front to end.

@@ -3,9 +3,7 @@
 use std::path::PathBuf;
 
 use super::faults::injected::break_syncs_of;
-use crate::{
-    Client, ErrorKind, Message, Queue, ReceiveOptions, Runtime, RuntimeConfig, blocking,
-};
+use crate::{Client, ErrorKind, Message, Queue, ReceiveOptions, Runtime, RuntimeConfig, blocking};
 
 struct Kit {
     folder: PathBuf,
@@ -24,7 +22,10 @@ impl Kit {
 
     fn open(folder: PathBuf, options: &str) -> Self {
         let runtime = Runtime::new(RuntimeConfig::default()).unwrap();
-        let url = format!("file://{}?segment_bytes=1048576&{options}", folder.display());
+        let url = format!(
+            "file://{}?segment_bytes=1048576&{options}",
+            folder.display()
+        );
         let client = runtime.block_on(runtime.connect(url)).unwrap().unwrap();
         Self {
             folder,
@@ -42,7 +43,13 @@ impl Kit {
     fn break_disk(&self) {
         for entry in std::fs::read_dir(&self.folder).unwrap() {
             let path = entry.unwrap().path();
-            if path.file_name().unwrap().to_str().unwrap().starts_with("log-") {
+            if path
+                .file_name()
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .starts_with("log-")
+            {
                 break_syncs_of(&path);
             }
         }

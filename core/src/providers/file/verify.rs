@@ -128,7 +128,15 @@ impl Outside {
     fn read(&self, folder: &Path, each: impl FnMut(Frame<'_>)) -> Result<Option<Reading>> {
         let survey = recovery::survey(folder, &self.files)?;
         let size = self.superblock.identity.segment_bytes;
-        recovery::read_log(folder, &self.files, size, self.first, &survey, Damage::Note, each)
+        recovery::read_log(
+            folder,
+            &self.files,
+            size,
+            self.first,
+            &survey,
+            Damage::Note,
+            each,
+        )
     }
 }
 
@@ -148,17 +156,34 @@ pub fn verify(folder: impl AsRef<Path>) -> Result<StoreReport> {
         folder: folder.to_owned(),
         version: VERSION,
         segment_bytes: outside.superblock.identity.segment_bytes,
-        segments: reading.iter().flat_map(|r| &r.files).zip(outside.first..)
-            .map(|(file, number)| SegmentFile { number, file: file_of(file) })
+        segments: reading
+            .iter()
+            .flat_map(|r| &r.files)
+            .zip(outside.first..)
+            .map(|(file, number)| SegmentFile {
+                number,
+                file: file_of(file),
+            })
             .collect(),
         end: reading.as_ref().map_or(0, |r| r.end.position),
         flushed,
         frames,
-        queues: facts.queues().into_iter()
-            .map(|(name, messages, dead)| QueueCount { name, messages, dead })
+        queues: facts
+            .queues()
+            .into_iter()
+            .map(|(name, messages, dead)| QueueCount {
+                name,
+                messages,
+                dead,
+            })
             .collect(),
-        damaged: reading.iter().flat_map(|r| &r.lost)
-            .map(|lost| DamagedPart { from: lost.from, to: lost.to })
+        damaged: reading
+            .iter()
+            .flat_map(|r| &r.lost)
+            .map(|lost| DamagedPart {
+                from: lost.from,
+                to: lost.to,
+            })
             .collect(),
         index: is_true,
     })

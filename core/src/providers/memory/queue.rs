@@ -12,12 +12,12 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 use super::state::{Sent, State, Wakes};
-use crate::providers::embedded::full;
 use crate::clock::Tick;
 use crate::config::{OnFull, QueueDefinition};
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::{Message, SendResult};
 use crate::provider::{AcceptRequest, ReceiveRequest, Received, SessionLock};
+use crate::providers::embedded::full;
 use crate::runtime::Tasks;
 use crate::sync::Mutex;
 
@@ -319,7 +319,9 @@ impl SharedQueue {
             while let Some(message) = messages.next() {
                 match state.send(message, precise, now) {
                     Sent::Done(result) => results.push(Ok(result)),
-                    Sent::Full(_) if on_full == OnFull::Error => results.push(Err(full(&state.definition))),
+                    Sent::Full(_) if on_full == OnFull::Error => {
+                        results.push(Err(full(&state.definition)))
+                    }
                     Sent::Full(message) => {
                         let rest = std::iter::once(message).chain(messages).collect();
                         return Ok((results, rest));

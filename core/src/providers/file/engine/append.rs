@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::step::{Ground, Step};
 use crate::error::{Error, ErrorKind, Result};
+use crate::message::MessageId;
 use crate::providers::file::fault::{self, store_full};
 use crate::providers::file::index::layout::{
     BLOCK, Dedup, FREE_FILES, Message, NIL, Place, Queue, SEGMENTS, Session, flag,
@@ -13,7 +14,6 @@ use crate::providers::file::index::region::{Cell, Region};
 use crate::providers::file::log::frame::{Before, Builder, FRAME_HEAD, SECTOR};
 use crate::providers::file::log::record::{self, Gone, Note, Written};
 use crate::providers::file::log::segment::SegmentHead;
-use crate::message::MessageId;
 
 /// Notes that one frame takes along at most.
 const NOTES_PER_FRAME: usize = 1024;
@@ -92,12 +92,20 @@ pub(in crate::providers::file) fn forget(region: &Region, place: &Place) {
     region.set(&segment.live, segment.live.get().saturating_sub(1));
     let live_bytes = segment.live_bytes.get().saturating_sub(len);
     region.set(&segment.live_bytes, live_bytes);
-    region.set(&header.live_bytes, header.live_bytes.get().saturating_sub(len));
+    region.set(
+        &header.live_bytes,
+        header.live_bytes.get().saturating_sub(len),
+    );
     region.set(&place.position, 0);
 }
 
 /// Counts a record into its segment and keeps its place.
-pub(in crate::providers::file) fn remember(region: &Region, place: &Place, position: u64, len: u32) {
+pub(in crate::providers::file) fn remember(
+    region: &Region,
+    place: &Place,
+    position: u64,
+    len: u32,
+) {
     forget(region, place);
     let header = region.header();
     let segment = region.segment(position / header.segment_bytes.get());
@@ -183,7 +191,10 @@ impl Step<'_> {
     /// Adds how messages stand whose standing the log does not know.
     fn write_notes(&mut self) {
         let header = self.r.header();
-        let room = self.max_frame().saturating_sub(self.batch.frame.len() + 4096) / 56;
+        let room = self
+            .max_frame()
+            .saturating_sub(self.batch.frame.len() + 4096)
+            / 56;
         let mut notes = Vec::new();
         let spare = self.batch.changes() + 64;
         while notes.len() < NOTES_PER_FRAME.min(room)

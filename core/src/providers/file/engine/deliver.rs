@@ -185,9 +185,7 @@ impl Step<'_> {
             return Err(foreign());
         }
         match self.r.find::<Message>(slot) {
-            Some(message) if message.token.get() != token => {
-                Err(over(until.0 <= self.now, guard))
-            }
+            Some(message) if message.token.get() != token => Err(over(until.0 <= self.now, guard)),
             Some(message) if message.standing.get() != standing::IN_FLIGHT => {
                 Err(over(self.has(message, flag::LAPSED), guard))
             }
@@ -197,7 +195,11 @@ impl Step<'_> {
     }
 
     /// Charges the attempt of a delivery that was received unstarted.
-    pub(in crate::providers::file) fn begin(&mut self, queue: u32, receipt: &Receipt) -> Result<()> {
+    pub(in crate::providers::file) fn begin(
+        &mut self,
+        queue: u32,
+        receipt: &Receipt,
+    ) -> Result<()> {
         let id = self.in_hands(queue, receipt)?;
         self.charge(id);
         Ok(())

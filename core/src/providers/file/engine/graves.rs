@@ -4,9 +4,7 @@ use super::append::{Of, forget};
 use super::step::Step;
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::Message;
-use crate::providers::file::index::layout::{
-    Message as Slot, NEVER, NIL, flag, standing,
-};
+use crate::providers::file::index::layout::{Message as Slot, NEVER, NIL, flag, standing};
 use crate::providers::file::index::list;
 use crate::providers::file::index::region::Cell;
 use crate::providers::file::log::record::{self, Death, nanos};

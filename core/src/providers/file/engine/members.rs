@@ -56,7 +56,10 @@ impl Step<'_> {
     }
 
     /// Lets go of what dead stores had. Answers whether there was one.
-    pub(in crate::providers::file) fn bury_members(&mut self, living: &impl Living) -> Result<bool> {
+    pub(in crate::providers::file) fn bury_members(
+        &mut self,
+        living: &impl Living,
+    ) -> Result<bool> {
         let mut any = false;
         let mut id = self.r.header().members.first.get();
         while id != NIL {

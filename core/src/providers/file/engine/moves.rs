@@ -143,7 +143,13 @@ impl Step<'_> {
 
     /// Out of sight until a moment. `given_back`: it comes back to its old place. `blocks`: its
     /// session waits for it meanwhile.
-    pub(in crate::providers::file) fn hide(&mut self, id: u32, until: u64, given_back: bool, blocks: bool) {
+    pub(in crate::providers::file) fn hide(
+        &mut self,
+        id: u32,
+        until: u64,
+        given_back: bool,
+        blocks: bool,
+    ) {
         let message = self.message(id);
         let session = message.session.get();
         self.set(&message.standing, standing::DELAYED);
@@ -329,7 +335,11 @@ impl Step<'_> {
     }
 
     /// The session of this id, made if it is not there.
-    pub(in crate::providers::file) fn find_or_add_session(&self, queue_id: u32, name: &str) -> Result<u32> {
+    pub(in crate::providers::file) fn find_or_add_session(
+        &self,
+        queue_id: u32,
+        name: &str,
+    ) -> Result<u32> {
         let queue = self.queue(queue_id);
         let hash = self.ground.hash(name.as_bytes())[0];
         let mut id = tree::find::<tree::ById>(self.r, &queue.sessions, |s| s.hash.get().cmp(&hash));

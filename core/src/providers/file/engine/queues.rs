@@ -24,7 +24,10 @@ impl Queue {
     }
 
     /// What the queue was defined as, where the engine keeps to it; the rest as the client says.
-    pub(in crate::providers::file) fn definition(&self, client: &QueueDefinition) -> QueueDefinition {
+    pub(in crate::providers::file) fn definition(
+        &self,
+        client: &QueueDefinition,
+    ) -> QueueDefinition {
         QueueDefinition {
             lock: Duration::from_nanos(self.lock.get()),
             budget: self.budget.get(),
@@ -89,7 +92,9 @@ impl Step<'_> {
     pub(in crate::providers::file) fn write_queue(&mut self, id: u32) {
         let queue = self.queue(id);
         // What only clients decide is not kept, so any definition will do for it.
-        let definition = QueueOptions::default().define().map(|d| queue.definition(&d));
+        let definition = QueueOptions::default()
+            .define()
+            .map(|d| queue.definition(&d));
         let options = definition.map(|d| shared_options(&d)).unwrap_or_default();
         let json = serde_json::to_string(&options).unwrap_or_default();
         let (name, number) = (queue.name(), queue.number.get());

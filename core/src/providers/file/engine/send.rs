@@ -40,7 +40,10 @@ impl Step<'_> {
                 return Ok(Sent::Done(SendResult::duplicate_of(first)));
             }
         }
-        let most = queue.max_messages.get().saturating_mul(DEDUP_IDS_PER_MESSAGE);
+        let most = queue
+            .max_messages
+            .get()
+            .saturating_mul(DEDUP_IDS_PER_MESSAGE);
         let dedup_is_full = dedup_id.is_some() && u64::from(queue.dedup_len.get()) >= most;
         if !self.has_room(queue, bytes) || dedup_is_full {
             return Ok(Sent::Full);
@@ -53,7 +56,13 @@ impl Step<'_> {
             None => NIL,
         };
         let id = self.take_node::<Slot>()?;
-        self.init(queue_id, id, session, bytes as u32, self.now.saturating_add(ttl));
+        self.init(
+            queue_id,
+            id,
+            session,
+            bytes as u32,
+            self.now.saturating_add(ttl),
+        );
         let slot = self.message(id);
         self.add(&queue.bytes, bytes);
         self.append(id);

@@ -11,9 +11,7 @@
 use super::step::Step;
 use crate::error::Result;
 use crate::provider::SessionLock;
-use crate::providers::file::index::layout::{
-    ListHead, Member, NEVER, NIL, Waiter, wait, waiting,
-};
+use crate::providers::file::index::layout::{ListHead, Member, NEVER, NIL, Waiter, wait, waiting};
 use crate::providers::file::index::region::Cell;
 use crate::providers::file::index::{list, pool};
 

@@ -126,7 +126,12 @@ pub(in crate::providers::file) fn take(word: &AtomicU32, me: u32, living: &impl 
         if word.load(Ordering::Relaxed) == marked
             && !living.is_alive(seen & !WAITED_FOR)
             && word
-                .compare_exchange(marked, me | WAITED_FOR, Ordering::Acquire, Ordering::Relaxed)
+                .compare_exchange(
+                    marked,
+                    me | WAITED_FOR,
+                    Ordering::Acquire,
+                    Ordering::Relaxed,
+                )
                 .is_ok()
         {
             return Taken::FromTheDead;

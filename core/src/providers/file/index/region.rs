@@ -161,7 +161,8 @@ impl Region {
             return None;
         }
         let kind: &Cell32 = self.at(block as usize * BLOCK);
-        (kind.get() == T::KIND).then(|| self.at(block as usize * BLOCK + 64 + place * size_of::<T>()))
+        (kind.get() == T::KIND)
+            .then(|| self.at(block as usize * BLOCK + 64 + place * size_of::<T>()))
     }
 
     // --- changes ------------------------------------------------------------------------------

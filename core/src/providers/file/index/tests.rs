@@ -37,7 +37,9 @@ fn picture(region: &Region) -> Vec<u64> {
     let word = |offset: usize| region.fixed::<super::region::Cell64>(offset).get();
     let mut words: Vec<u64> = (0..UNDO_AT / 8).map(|i| word(i * 8)).collect();
     for block in FIRST_BLOCK..region.header().blocks.get() {
-        words.extend((0..BLOCK / 8).map(|i| region.in_block::<super::region::Cell64>(block, i * 8).get()));
+        words.extend(
+            (0..BLOCK / 8).map(|i| region.in_block::<super::region::Cell64>(block, i * 8).get()),
+        );
     }
     words
 }
@@ -182,10 +184,13 @@ fn empty_blocks_are_used_again_and_given_back() {
     let region = region();
     let many = Message::PER_BLOCK * 3;
     for _ in 0..3 {
-        let ids: Vec<u32> = (0..many).map(|_| pool::take::<Message>(&region).unwrap()).collect();
+        let ids: Vec<u32> = (0..many)
+            .map(|_| pool::take::<Message>(&region).unwrap())
+            .collect();
         assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), many);
         assert_eq!(region.header().blocks.get(), FIRST_BLOCK + 3);
-        ids.iter().for_each(|id| pool::free::<Message>(&region, *id));
+        ids.iter()
+            .for_each(|id| pool::free::<Message>(&region, *id));
         region.commit();
         assert_eq!(pool::shrink(&region, 1, 10), 2);
         assert_eq!(pool::shrink(&region, 1, 10), 0);
@@ -200,7 +205,10 @@ fn nodes_are_restored_at_their_numbers() {
     used[first] = vec![0, 5, 7];
     used[first + 2] = (0..Message::PER_BLOCK as u32).collect();
     pool::restore::<Message>(&region, &used).unwrap();
-    let taken: BTreeSet<u32> = [0, 5, 7].into_iter().map(|p| (first as u32) << 10 | p).collect();
+    let taken: BTreeSet<u32> = [0, 5, 7]
+        .into_iter()
+        .map(|p| (first as u32) << 10 | p)
+        .collect();
     let mut new = BTreeSet::new();
     for _ in 0..Message::PER_BLOCK * 2 - 3 {
         let id = pool::take::<Message>(&region).unwrap();
@@ -279,7 +287,15 @@ fn one_owner_at_a_time_among_threads_some_of_which_die() {
 #[test]
 fn bytes_of_one_open_file_are_locked_to_another_in_the_same_process() {
     let path = std::env::temp_dir().join(format!("qrt-locks-{}", std::process::id()));
-    let open = || File::options().read(true).write(true).create(true).truncate(false).open(&path).unwrap();
+    let open = || {
+        File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .unwrap()
+    };
     let (one, two) = (open(), open());
     assert!(sys::lock_byte(&one, 5).unwrap());
     assert!(!sys::lock_byte(&two, 5).unwrap());

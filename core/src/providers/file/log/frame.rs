@@ -252,7 +252,9 @@ impl<'a> Frame<'a> {
         }
     }
 
-    pub(in crate::providers::file) fn records(&self) -> impl Iterator<Item = RawRecord<'a>> + use<'a> {
+    pub(in crate::providers::file) fn records(
+        &self,
+    ) -> impl Iterator<Item = RawRecord<'a>> + use<'a> {
         let (bytes, position) = (self.bytes, self.head.position);
         let mut at = FRAME_HEAD;
         std::iter::from_fn(move || {
@@ -305,7 +307,11 @@ pub(in crate::providers::file) fn read_frames<'a>(
 }
 
 /// Finds a frame that is whole by itself, from a position on: where reading can go on after damage.
-pub(in crate::providers::file) fn find_frame(segment: &[u8], start: u64, from: u64) -> Option<Frame<'_>> {
+pub(in crate::providers::file) fn find_frame(
+    segment: &[u8],
+    start: u64,
+    from: u64,
+) -> Option<Frame<'_>> {
     let mut position = from.next_multiple_of(8);
     while let Some(bytes) = segment.get((position - start) as usize..) {
         if bytes.len() < FRAME_HEAD {

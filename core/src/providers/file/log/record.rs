@@ -156,7 +156,10 @@ pub(in crate::providers::file) fn write_era(out: &mut Builder, era: u32) -> Writ
     (at, out.end())
 }
 
-pub(in crate::providers::file) fn write_queue(out: &mut Builder, queue: &QueueRecord<'_>) -> Written {
+pub(in crate::providers::file) fn write_queue(
+    out: &mut Builder,
+    queue: &QueueRecord<'_>,
+) -> Written {
     let at = out.begin(kind::QUEUE);
     put!(out, queue.number, 0u32, queue.engine);
     put_text(out, queue.name);
@@ -166,7 +169,14 @@ pub(in crate::providers::file) fn write_queue(out: &mut Builder, queue: &QueueRe
 
 fn put_message_head(out: &mut Builder, head: &MessageHead, properties: u32) {
     put!(out, head.slot, head.queue, head.number, head.sequence);
-    put!(out, head.enqueued, head.expires, head.due, head.first_delivered, head.dedup_end);
+    put!(
+        out,
+        head.enqueued,
+        head.expires,
+        head.due,
+        head.first_delivered,
+        head.dedup_end
+    );
     put!(out, head.attempts, head.flags, head.bytes, properties);
 }
 
@@ -212,7 +222,14 @@ pub(in crate::providers::file) fn write_gone(out: &mut Builder, gone: &[Gone]) -
 pub(in crate::providers::file) fn write_notes(out: &mut Builder, notes: &[Note]) -> Written {
     let at = out.begin(kind::NOTE);
     for note in notes {
-        put!(out, note.slot, note.attempts, note.number, note.sequence, note.due);
+        put!(
+            out,
+            note.slot,
+            note.attempts,
+            note.number,
+            note.sequence,
+            note.due
+        );
         put!(out, note.expires, note.first_delivered, note.flags, 0u32);
     }
     (at, out.end())
@@ -220,14 +237,23 @@ pub(in crate::providers::file) fn write_notes(out: &mut Builder, notes: &[Note])
 
 pub(in crate::providers::file) fn write_death(out: &mut Builder, death: &Death<'_>) -> Written {
     let at = out.begin(kind::DEATH);
-    put!(out, death.slot, death.attempts, death.number, death.death_number);
+    put!(
+        out,
+        death.slot,
+        death.attempts,
+        death.number,
+        death.death_number
+    );
     put!(out, death.at, death.first_delivered);
     put_text(out, death.reason);
     put_optional(out, death.description);
     (at, out.end())
 }
 
-pub(in crate::providers::file) fn write_state(out: &mut Builder, state: &SessionState<'_>) -> Written {
+pub(in crate::providers::file) fn write_state(
+    out: &mut Builder,
+    state: &SessionState<'_>,
+) -> Written {
     let at = out.begin(kind::STATE);
     put!(out, state.queue, u32::from(state.state.is_some()));
     put_text(out, state.id);
@@ -235,7 +261,10 @@ pub(in crate::providers::file) fn write_state(out: &mut Builder, state: &Session
     (at, out.end())
 }
 
-pub(in crate::providers::file) fn write_dedup(out: &mut Builder, dedup: &DedupRecord<'_>) -> Written {
+pub(in crate::providers::file) fn write_dedup(
+    out: &mut Builder,
+    dedup: &DedupRecord<'_>,
+) -> Written {
     let at = out.begin(kind::DEDUP);
     put!(out, dedup.queue, 0u32, dedup.end);
     put_text(out, dedup.id);
@@ -397,7 +426,9 @@ impl<'a> Record<'a> {
 }
 
 /// What a message's record says.
-pub(in crate::providers::file) fn read_message(payload: &[u8]) -> Option<(MessageHead, Content<'_>)> {
+pub(in crate::providers::file) fn read_message(
+    payload: &[u8],
+) -> Option<(MessageHead, Content<'_>)> {
     let mut from = Reader(payload);
     let head = MessageHead {
         slot: from.u32()?,

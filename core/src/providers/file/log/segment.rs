@@ -56,7 +56,11 @@ impl Files {
     }
 
     /// The same, for who only looks.
-    pub(in crate::providers::file) fn read_only(folder: &Path, segment_bytes: u64, store: u128) -> Self {
+    pub(in crate::providers::file) fn read_only(
+        folder: &Path,
+        segment_bytes: u64,
+        store: u128,
+    ) -> Self {
         Self {
             writable: false,
             ..Self::new(folder, segment_bytes, store)

@@ -2,9 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::frame::{
-    Before, Builder, End, Frame, SECTOR, find_frame, read_frames, read_record,
-};
+use super::frame::{Before, Builder, End, Frame, SECTOR, find_frame, read_frames, read_record};
 use super::record::{self, Death, DedupRecord, Gone, MessageHead, NO_TIME, Note, Record};
 use super::segment::{Files, SegmentHead};
 use super::superblock::{Identity, Refused, Superblock};
@@ -240,10 +238,14 @@ fn every_record_reads_as_it_was_written() {
         first_delivered: 6,
         flags: 7,
     };
-    let notes = through(|b| { record::write_notes(b, &[note, note]); });
+    let notes = through(|b| {
+        record::write_notes(b, &[note, note]);
+    });
     assert_eq!(notes, format!("{:?}", Record::Notes(vec![note, note])));
     let gone = Gone { slot: 1, number: 2 };
-    let read = through(|b| { record::write_gone(b, &[gone]); });
+    let read = through(|b| {
+        record::write_gone(b, &[gone]);
+    });
     assert_eq!(read, format!("{:?}", Record::Gone(vec![gone])));
     for description in [None, Some("at length")] {
         let death = Death {
@@ -256,7 +258,9 @@ fn every_record_reads_as_it_was_written() {
             reason: "bad",
             description,
         };
-        let read = through(|b| { record::write_death(b, &death); });
+        let read = through(|b| {
+            record::write_death(b, &death);
+        });
         assert_eq!(read, format!("{:?}", Record::Death(death)));
     }
     let dedup = DedupRecord {
@@ -265,7 +269,9 @@ fn every_record_reads_as_it_was_written() {
         id: "d",
         message: "m",
     };
-    let read = through(|b| { record::write_dedup(b, &dedup); });
+    let read = through(|b| {
+        record::write_dedup(b, &dedup);
+    });
     assert_eq!(read, format!("{:?}", Record::Dedup(dedup)));
 }
 
@@ -327,16 +333,29 @@ fn the_superblock_outlives_a_cut_write_and_refuses_what_it_does_not_know() {
     assert_eq!(again.identity, identity);
     assert_eq!(again.first_segment().unwrap(), Some(5));
     // The newest copy is cut: the one before it stands.
-    let newest = if again.first_segment().unwrap() == Some(5) { 4096 } else { 8192 };
+    let newest = if again.first_segment().unwrap() == Some(5) {
+        4096
+    } else {
+        8192
+    };
     open().write_all_at(&[0xff; 9], newest).unwrap();
     assert!(matches!(again.first_segment().unwrap(), Some(4 | 5)));
     open().write_all_at(&[0xff; 9], 12288 - newest).unwrap();
     assert_eq!(again.first_segment().unwrap(), None);
     open().write_all_at(&[9], 30).unwrap();
-    assert_eq!(Superblock::open(open()).unwrap().unwrap_err(), Refused::Damaged);
+    assert_eq!(
+        Superblock::open(open()).unwrap().unwrap_err(),
+        Refused::Damaged
+    );
     open().write_all_at(&[2], 8).unwrap();
-    assert_eq!(Superblock::open(open()).unwrap().unwrap_err(), Refused::Version(2));
+    assert_eq!(
+        Superblock::open(open()).unwrap().unwrap_err(),
+        Refused::Version(2)
+    );
     open().write_all_at(b"X", 0).unwrap();
-    assert_eq!(Superblock::open(open()).unwrap().unwrap_err(), Refused::Foreign);
+    assert_eq!(
+        Superblock::open(open()).unwrap().unwrap_err(),
+        Refused::Foreign
+    );
     std::fs::remove_dir_all(folder).unwrap();
 }
