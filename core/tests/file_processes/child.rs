@@ -5,7 +5,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-use queue_runtime_core::{ReceiveOptions, Runtime, RuntimeConfig, SessionOptions};
+use queue_runtime_core::{
+    ConsumerOptions, Failure, ReceiveOptions, Runtime, RuntimeConfig, SessionOptions,
+};
 
 use crate::folder::Folder;
 
@@ -102,14 +104,12 @@ pub fn run(role: &Role) {
             sleep_for_ever();
         }
         "prefetch" => {
-            let mut request = look.into_request().unwrap();
-            request.begin = false;
-            let held = runtime
-                .block_on(queue.start_receive(request))
-                .unwrap()
-                .unwrap();
-            assert!(!held.is_empty());
-            say("ready");
+            // One message is in the handler, the other waits for its turn.
+            let options = ConsumerOptions::new().concurrency(1).prefetch(4);
+            let _worker = queue.process(options, async |_| {
+                say("ready");
+                std::future::pending::<Result<(), Failure>>().await
+            });
             sleep_for_ever();
         }
         "session" => {

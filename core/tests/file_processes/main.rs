@@ -134,9 +134,13 @@ fn killed_prefetcher() {
     let folder = Folder::new();
     let side = Side::open(&folder, options());
     side.send("a");
+    side.send("b");
     Child::start(&folder, "prefetch").kill();
     let back = side.receive(Duration::ZERO);
-    assert_eq!(back.iter().map(Delivery::attempt).collect::<Vec<_>>(), [1]);
+    assert_eq!(
+        back.iter().map(Delivery::attempt).collect::<Vec<_>>(),
+        [2, 1]
+    );
 }
 
 fn killed_session_holder() {

@@ -763,7 +763,7 @@ fn build(step: &mut Step<'_>, facts: Facts) -> Result<()> {
     let mut dedups: Vec<_> = facts.dedups.iter().collect();
     dedups.sort_unstable_by_key(|(_, (end, _))| *end);
     for ((queue, id), (end, spot)) in dedups {
-        let end = step.ground.time.from_wall(*end);
+        let end = step.ground.time.tick_at(*end);
         if let Some(queue) = queues.get(queue)
             && end > step.now
         {
@@ -787,7 +787,7 @@ struct Grave {
 impl Step<'_> {
     fn restore(&mut self, queue: u32, head: &MessageHead, spot: Spot, session: u32) {
         let slot: &Message = self.r.node(head.slot);
-        let tick = |wall| self.ground.time.from_wall(wall);
+        let tick = |wall| self.ground.time.tick_at(wall);
         slot.flags.put(head.flags & flag::YOUNG);
         slot.queue.put(queue);
         slot.session.put(session);
@@ -808,7 +808,7 @@ impl Step<'_> {
     }
 
     fn restore_living(&mut self, queue: u32, head: &MessageHead, spot: Spot, session: u32) {
-        let due = self.ground.time.from_wall(head.due);
+        let due = self.ground.time.tick_at(head.due);
         self.restore(queue, head, spot, session);
         let of: &Queue = self.r.node(queue);
         self.r
@@ -838,7 +838,7 @@ impl Step<'_> {
         session: u32,
         grave: &Grave,
     ) {
-        let tick = |wall| self.ground.time.from_wall(wall);
+        let tick = |wall| self.ground.time.tick_at(wall);
         let (died, first) = (tick(grave.at), tick(grave.first_delivered));
         self.restore(queue, head, spot, session);
         let slot: &Message = self.r.node(head.slot);

@@ -72,7 +72,7 @@ impl Time {
     }
 
     /// The tick of a wall time.
-    pub(super) fn from_wall(&self, wall: i64) -> u64 {
+    pub(super) fn tick_at(&self, wall: i64) -> u64 {
         if wall == NO_TIME {
             return NEVER;
         }
@@ -82,7 +82,7 @@ impl Time {
 
     /// How far a virtual clock is, by wall time.
     pub(super) fn virtual_nanos(&self, wall: i64) -> u64 {
-        self.from_wall(wall).saturating_sub(BASE)
+        self.tick_at(wall).saturating_sub(BASE)
     }
 
     /// A tick as the port has it.

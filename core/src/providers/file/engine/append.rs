@@ -70,7 +70,7 @@ impl Batch {
 }
 
 /// The place that a node keeps for a record.
-fn place_of<'s>(region: &'s Region, of: Of) -> &'s Place {
+fn place_of(region: &Region, of: Of) -> &Place {
     match of {
         Of::Message(id) => &region.node::<Message>(id).record,
         Of::Death(id) => &region.node::<Message>(id).death,

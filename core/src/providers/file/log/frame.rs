@@ -207,7 +207,7 @@ impl<'a> Frame<'a> {
             synced: u64_at(head, 32),
         };
         let len = head.len as usize;
-        if head.position != position || len <= FRAME_HEAD || len % 8 != 0 {
+        if head.position != position || len <= FRAME_HEAD || !len.is_multiple_of(8) {
             return None;
         }
         let frame = Self {
