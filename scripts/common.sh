@@ -11,8 +11,7 @@ export PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin"
 unset CARGO_TARGET_DIR
 
 # The one profile and feature set. Whatever is built with these is built once.
-BUILD=(--release --locked --workspace
-  --features queue-runtime-core/conformance,queue-runtime-core/postgres,queue-runtime-core/sqlite)
+BUILD=(--release --locked --workspace --features queue-runtime-core/conformance)
 export BUILD
 
 # Installs the npm packages that a folder's lock file names, if they are not there.

@@ -32,6 +32,7 @@ pub fn blocking<T>(verbs: impl FnOnce() -> T) -> T {
 }
 
 /// Whether the calling thread may wait for a disk.
+#[cfg_attr(not(feature = "file"), allow(dead_code))]
 pub(crate) fn is_allowed() -> bool {
     ALLOWED.get()
 }

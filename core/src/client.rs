@@ -85,11 +85,9 @@ impl Client {
             .capabilities()
             .unwrap_or(self.capabilities())
             .clone();
-        let required = self.0.settings.require.iter();
-        let required = required
-            .map(|c| capabilities.require(*c))
-            .collect::<Result<()>>();
+        let mut required = self.0.settings.require.iter();
         required
+            .try_for_each(|c| capabilities.require(*c))
             .and_then(|()| check_options(&capabilities, &options))
             .map_err(named)?;
         let name: Arc<str> = name.into();

@@ -143,6 +143,7 @@ impl Clock {
     }
 
     /// Moves a virtual clock to a moment that others have come to already; never back.
+    #[cfg_attr(not(feature = "file"), allow(dead_code))]
     pub(crate) fn catch_up(&self, moment: Tick) {
         if let Source::Virtual(time) = &self.0 {
             time.move_by(|now| now.max(moment));
@@ -150,6 +151,7 @@ impl Clock {
     }
 
     /// Calls this whenever a virtual clock was moved, for as long as somebody else keeps it.
+    #[cfg_attr(not(feature = "file"), allow(dead_code))]
     pub(crate) fn on_move(&self, watcher: &Arc<Watcher>) {
         if let Source::Virtual(time) = &self.0 {
             let mut watchers = lock(&time.watchers);

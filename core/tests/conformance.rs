@@ -1,7 +1,9 @@
-//! The scenarios on `memory:` and on `file:`: all in virtual time, some in real time.
+//! The scenarios on `memory:` and, with its feature, on `file:`: all in virtual time, some in real
+//! time.
 
 #[path = "common/conformance.rs"]
 mod common;
+#[cfg(feature = "file")]
 #[path = "common/folder.rs"]
 mod folder;
 
@@ -10,6 +12,7 @@ use std::process::ExitCode;
 use queue_runtime_core::conformance::{Store, Target};
 use queue_runtime_core::{Clock, Runtime, RuntimeConfig};
 
+#[cfg(feature = "file")]
 use folder::Folder;
 
 fn runtime(clock: fn() -> Clock) -> queue_runtime_core::Result<Runtime> {
@@ -27,6 +30,7 @@ fn memory(provider: &str, clock: fn() -> Clock) -> Target {
     })
 }
 
+#[cfg(feature = "file")]
 fn file(provider: &str, clock: fn() -> Clock) -> Target {
     Target::new(provider, move || {
         let folder = Folder::new();
@@ -36,6 +40,7 @@ fn file(provider: &str, clock: fn() -> Clock) -> Target {
 
 /// The first client has its own mapping, threads and clock, and so have the others together: all
 /// they share is the folder, as two processes do.
+#[cfg(feature = "file")]
 fn two_stores(provider: &str, clock: fn() -> Clock) -> Target {
     Target::new(provider, move || {
         let folder = Folder::new();
@@ -48,9 +53,13 @@ fn main() -> ExitCode {
     common::conformance([
         memory("memory", Clock::new_virtual),
         memory("memory-real-time", Clock::system),
+        #[cfg(feature = "file")]
         file("file", Clock::new_virtual),
+        #[cfg(feature = "file")]
         file("file-real-time", Clock::system),
+        #[cfg(feature = "file")]
         two_stores("file-two-stores", Clock::new_virtual),
+        #[cfg(feature = "file")]
         two_stores("file-two-stores-real-time", Clock::system),
     ])
 }

@@ -101,6 +101,7 @@ impl Retry {
     }
 
     /// The longest wait there can be.
+    #[cfg_attr(not(feature = "sqs"), allow(dead_code))]
     pub(crate) fn longest(&self) -> Duration {
         match *self {
             Self::Exponential { cap, .. } | Self::Linear { cap, .. } => cap,
