@@ -357,6 +357,7 @@ mod tests {
         assert_eq!(config.layer.queue.max_messages, Some(10_000));
     }
 
+    #[cfg(all(feature = "file", target_os = "linux"))]
     #[test]
     fn persistence_of_queues_in_memory_is_the_engine_on_disk() {
         let of = |json: &str| {

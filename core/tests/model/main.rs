@@ -13,18 +13,18 @@ mod reference;
 mod run;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-#[cfg(target_os = "linux")]
+#[cfg(all(feature = "file", target_os = "linux"))]
 use std::sync::Arc;
 
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 
 use common::Kit;
-#[cfg(target_os = "linux")]
+#[cfg(all(feature = "file", target_os = "linux"))]
 use common::{folder::Folder, now};
 use ops::{Op, Setup};
-#[cfg(target_os = "linux")]
+#[cfg(all(feature = "file", target_os = "linux"))]
 use proptest::prop_assert;
-#[cfg(target_os = "linux")]
+#[cfg(all(feature = "file", target_os = "linux"))]
 use queue_runtime_core::DeadLetterFilter;
 use run::Run;
 
@@ -34,7 +34,7 @@ fn the_engine_does_what_the_model_does() {
 }
 
 #[test]
-#[cfg(target_os = "linux")]
+#[cfg(all(feature = "file", target_os = "linux"))]
 fn the_engine_in_a_folder_does_what_the_model_does() {
     search(300, |setup, ops| {
         check(Kit::file(&Arc::default(), OPTIONS), setup, ops)
@@ -42,12 +42,12 @@ fn the_engine_in_a_folder_does_what_the_model_does() {
 }
 
 /// What is on the disk when is another matter.
-#[cfg(target_os = "linux")]
+#[cfg(all(feature = "file", target_os = "linux"))]
 const OPTIONS: &str = "durability=os";
 
 /// After any operations, an index that is built from the log shows what the one before it showed.
 #[test]
-#[cfg(target_os = "linux")]
+#[cfg(all(feature = "file", target_os = "linux"))]
 fn an_index_from_the_log_is_as_the_one_before() {
     search(100, |setup, ops| {
         let folder = Arc::new(Folder::new());
@@ -73,7 +73,7 @@ fn an_index_from_the_log_is_as_the_one_before() {
 }
 
 /// What a client can see of the queue.
-#[cfg(target_os = "linux")]
+#[cfg(all(feature = "file", target_os = "linux"))]
 fn sight(kit: &Kit) -> String {
     let queue = kit.client.queue("q").unwrap();
     let letters = now(queue.dead_letters(DeadLetterFilter::all(), None, 1000)).unwrap();
