@@ -4,6 +4,8 @@
 #[path = "sqs/kit.rs"]
 mod kit;
 
+#[path = "sqs/consumers.rs"]
+mod consumers;
 #[path = "sqs/dead_letters.rs"]
 mod dead_letters;
 #[path = "sqs/faults.rs"]

@@ -14,7 +14,7 @@ use crate::resilience::Retry;
 
 /// How often a request is tried.
 const TRIES: u32 = 5;
-/// How long the tries of one request may take together, beside its own wait; at least two of them.
+/// How long the tries of one request may take together; at least two of them.
 const TOTAL: Duration = Duration::from_secs(30);
 
 /// The way to one account's SQS.
@@ -26,8 +26,23 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Makes a request, again if need be. `wait` is how long SQS itself may wait before it answers.
-    pub(super) async fn call<T, E, F>(
+    /// Makes a request, again if need be.
+    pub(super) async fn ask<T, E, F>(
+        &self,
+        action: &'static str,
+        request: impl Fn() -> F,
+    ) -> Result<T>
+    where
+        F: Future<Output = std::result::Result<T, SdkError<E, HttpResponse>>>,
+        E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+    {
+        let end = Instant::now() + TOTAL.max(self.timeout * 2);
+        self.call(action, self.timeout, end, request).await
+    }
+
+    /// Makes a request that SQS itself may wait so long with. Whoever asked waits as long, and for
+    /// no more tries than fit beside it.
+    pub(super) async fn poll<T, E, F>(
         &self,
         action: &'static str,
         wait: Duration,
@@ -37,11 +52,26 @@ impl Link {
         F: Future<Output = std::result::Result<T, SdkError<E, HttpResponse>>>,
         E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
     {
-        let end = Instant::now() + wait + TOTAL.max(self.timeout * 2);
+        let whole = wait + self.timeout;
+        self.call(action, whole, Instant::now() + whole, request)
+            .await
+    }
+
+    async fn call<T, E, F>(
+        &self,
+        action: &'static str,
+        each: Duration,
+        end: Instant,
+        request: impl Fn() -> F,
+    ) -> Result<T>
+    where
+        F: Future<Output = std::result::Result<T, SdkError<E, HttpResponse>>>,
+        E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+    {
         let mut tried = 0;
         loop {
             tried += 1;
-            let error = match timeout(wait + self.timeout, request()).await {
+            let error = match timeout(each, request()).await {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(error)) => error::of_request(action, &error),
                 Err(_) => error::timed_out(action),
@@ -53,19 +83,6 @@ impl Link {
             tracing::debug!(action, tried, %error, "a request to SQS is made again");
             sleep(pause).await;
         }
-    }
-
-    /// Makes a request that does not wait.
-    pub(super) async fn ask<T, E, F>(
-        &self,
-        action: &'static str,
-        request: impl Fn() -> F,
-    ) -> Result<T>
-    where
-        F: Future<Output = std::result::Result<T, SdkError<E, HttpResponse>>>,
-        E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
-    {
-        self.call(action, Duration::ZERO, request).await
     }
 }
 

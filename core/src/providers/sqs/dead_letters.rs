@@ -182,7 +182,7 @@ impl Work {
                 .message_system_attribute_names(System::All)
                 .send()
         };
-        let answer = self.link.call("ReceiveMessage", wait, request).await?;
+        let answer = self.link.poll("ReceiveMessage", wait, request).await?;
         Ok(answer
             .messages
             .unwrap_or_default()

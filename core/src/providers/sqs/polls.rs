@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 
 use crate::clock::Tick;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::provider::Received;
 
 /// How long messages wait for a receive before they are given back.
@@ -43,6 +43,8 @@ struct State {
     last: u64,
     polls: HashMap<u64, Poll>,
     aside: VecDeque<Aside>,
+    /// What the last poll that nobody waited for failed with, and when.
+    failure: Option<(Error, Tick)>,
 }
 
 struct Poll {
@@ -115,15 +117,26 @@ impl Desk {
     }
 
     /// Ends a poll. Answers what nobody waits for.
-    pub(super) fn end(&self, poll: u64, brought: Result<Brought>) -> Vec<Box<Received>> {
-        let owner = self.state().polls.remove(&poll).and_then(|poll| poll.owner);
+    pub(super) fn end(&self, poll: u64, brought: Result<Brought>, now: Tick) -> Vec<Box<Received>> {
+        let mut state = self.state();
+        let owner = state.polls.remove(&poll).and_then(|poll| poll.owner);
         let arrival = Arrival { poll, brought };
         let unread = match owner {
             Some(owner) => owner.send(arrival).err().map(|unread| unread.0),
             None => Some(arrival),
         };
-        let unread = unread.and_then(|arrival| arrival.brought.ok());
-        unread.map(|brought| brought.messages).unwrap_or_default()
+        match unread.map(|arrival| arrival.brought) {
+            Some(Ok(brought)) => return brought.messages,
+            Some(Err(error)) => state.failure = Some((error, now)),
+            None => {}
+        }
+        Vec::new()
+    }
+
+    /// What a poll has just failed with that nobody waited for: it is for the next receive.
+    pub(super) fn take_failure(&self, now: Tick) -> Option<Error> {
+        let (error, at) = self.state().failure.take()?;
+        (now.since(at) < LINGER).then_some(error)
     }
 
     /// Keeps messages for a moment.

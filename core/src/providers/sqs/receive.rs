@@ -21,6 +21,9 @@ const FILL: Duration = Duration::from_secs(1);
 /// looked for.
 const GRACE: Duration = Duration::from_millis(300);
 
+/// How much longer than asked a receive may wait.
+const TOLERANCE: Duration = Duration::from_millis(100);
+
 /// What is asked of one poll.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ask {
@@ -98,14 +101,18 @@ impl Visit {
             if !self.collected.is_empty() {
                 return Ok(());
             }
+            if let Some(error) = desk.take_failure(clock.now()) {
+                return Err(error);
+            }
             let left = deadline.since(clock.now());
             if looked && left.is_zero() {
                 return self.last_look(most, fits).await;
             }
-            // Rounded up: what SQS may wait longer than is left, the poll stays behind for.
+            // Rounded up: a poll that SQS may wait longer with than is left stays behind then. The
+            // answer to one that ends with the wait is waited for.
             let wait = left.as_secs_f64().ceil().min(LONGEST_POLL as f64) as u64;
             self.poll_all(most, wait);
-            let over = Duration::from_secs(wait) > left;
+            let over = Duration::from_secs(wait) > left + TOLERANCE;
             let end = if over { deadline } else { Tick::NEVER };
             tokio::select! {
                 arrival = self.receiver.recv() => if let Some(arrival) = arrival {

@@ -127,7 +127,7 @@ impl Work {
                 messages: work.deal(brought.messages),
                 full: brought.full,
             });
-            let unread = work.shared.desk.end(poll, brought);
+            let unread = work.shared.desk.end(poll, brought, work.now());
             work.put_aside(unread, ask.lock);
         });
     }
@@ -180,7 +180,7 @@ impl Work {
         };
         let wait = Duration::from_secs(ask.wait);
         let begun = self.now();
-        let answer = self.link.call("ReceiveMessage", wait, request).await?;
+        let answer = self.link.poll("ReceiveMessage", wait, request).await?;
         let arrived: Vec<Arrived> = answer
             .messages
             .unwrap_or_default()
