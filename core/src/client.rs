@@ -85,11 +85,10 @@ impl Client {
             .capabilities()
             .unwrap_or(self.capabilities())
             .clone();
-        let mut required = self.0.settings.require.iter();
-        required
-            .try_for_each(|c| capabilities.require(*c))
-            .and_then(|()| check_options(&capabilities, &options))
-            .map_err(named)?;
+        for capability in &self.0.settings.require {
+            capabilities.require(*capability).map_err(named)?;
+        }
+        check_options(&capabilities, &options).map_err(named)?;
         let name: Arc<str> = name.into();
         let metrics = self
             .0

@@ -70,10 +70,10 @@ impl BatchRequest for Store {
                 .build()
                 .unwrap_or_else(|_| unreachable!("id and body are set"))
         };
-        let entries: Vec<SendEntry> = batch.iter().map(entry).collect();
         let request = || {
             let request = link.sqs.send_message_batch().queue_url(&*self.0);
-            request.set_entries(Some(entries.clone())).send()
+            let entries = batch.iter().map(entry).collect();
+            request.set_entries(Some(entries)).send()
         };
         let answer = link.ask(Self::ACTION, request).await?;
         let stored = answer.successful.into_iter();
@@ -96,10 +96,10 @@ impl BatchRequest for Delete {
                 .build()
                 .unwrap_or_else(|_| unreachable!("id and handle are set"))
         };
-        let entries: Vec<DeleteEntry> = batch.iter().map(entry).collect();
         let request = || {
             let request = link.sqs.delete_message_batch().queue_url(&*self.0);
-            request.set_entries(Some(entries.clone())).send()
+            let entries = batch.iter().map(entry).collect();
+            request.set_entries(Some(entries)).send()
         };
         let answer = link.ask(Self::ACTION, request).await?;
         Ok((
@@ -128,13 +128,13 @@ impl BatchRequest for Change {
                 .build()
                 .unwrap_or_else(|_| unreachable!("id and handle are set"))
         };
-        let entries: Vec<ChangeEntry> = batch.iter().map(entry).collect();
         let request = || {
             let request = link
                 .sqs
                 .change_message_visibility_batch()
                 .queue_url(&*self.0);
-            request.set_entries(Some(entries.clone())).send()
+            let entries = batch.iter().map(entry).collect();
+            request.set_entries(Some(entries)).send()
         };
         let answer = link.ask(Self::ACTION, request).await?;
         Ok((

@@ -56,7 +56,10 @@ struct Sqs {
 
 /// What the views of each queue share, among the clients of a runtime.
 #[derive(Default)]
-struct Queues(Mutex<HashMap<(Account, Vec<Address>), Weak<Shared>>>);
+struct Queues(Mutex<HashMap<Place, Weak<Shared>>>);
+
+/// Where a queue is: whose, and which queues of SQS it is made of and with.
+type Place = (Account, Vec<Address>);
 
 pub(super) async fn open(runtime: &Runtime, settings: &Settings) -> Result<Arc<dyn Provider>> {
     let url = &settings.endpoint.url;
