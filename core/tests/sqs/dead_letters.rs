@@ -97,6 +97,10 @@ fn a_dead_letter_queue_by_configuration() {
         .unwrap();
     let statistics = with.run(queue.statistics()).unwrap();
     assert_eq!((statistics.depth(), statistics.dead), (0, 1));
+    // By its URL it is the same queue.
+    let by_url = with.open(&format!("{}/000000000000/bare", ministack().endpoint()));
+    let letters = with.run(by_url.dead_letters(DeadLetterFilter::all(), None, 10));
+    assert_eq!(&*letters.unwrap()[0].source, "bare");
     assert_eq!(
         with.run(queue.purge_dead_letters(DeadLetterFilter::all()))
             .unwrap(),

@@ -8,7 +8,7 @@ import { parse } from "smol-toml";
 import { expand, isTable } from "./text.mjs";
 
 const SCENARIO = ["name", "about", "needs", "lacks", "tags", "options", "steps"];
-const TAGS = ["real_time", "embedded"];
+const TAGS = ["real_time"];
 /** What every step may say. */
 const COMMON = ["client", "queue", "start", "error"];
 const MESSAGE = [

@@ -31,7 +31,7 @@ impl Work {
         let first = &self.shared.parts[0].address;
         let base = match self.shared.parts.len() {
             1 => first.clone(),
-            _ => super::address::Address::read(&self.name, Some(true))?,
+            _ => super::address::Address::read(&self.source, Some(true))?,
         };
         let dead = match self.shared.parts[0].dead_letter_queue() {
             Some(address) => address.name.to_string(),

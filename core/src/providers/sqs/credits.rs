@@ -39,6 +39,13 @@ impl Credits {
         book.order.push_back(id.clone());
     }
 
+    /// It does after all: giving the message back failed.
+    pub(super) fn take_back(&self, id: &MessageId) {
+        if let Some(given) = self.book().given.get_mut(id) {
+            *given = given.saturating_sub(1);
+        }
+    }
+
     /// Which attempt the n-th receive of this message is.
     pub(super) fn attempt(&self, id: &MessageId, receives: u32) -> u32 {
         let given = self.book().given.get(id).copied().unwrap_or(0);
@@ -59,6 +66,8 @@ mod tests {
         credits.give(&id);
         assert_eq!(credits.attempt(&id, 3), 1);
         assert_eq!(credits.attempt(&id, 1), 1);
+        credits.take_back(&id);
+        assert_eq!(credits.attempt(&id, 3), 2);
         assert_eq!(credits.attempt(&MessageId::from("b"), 3), 3);
     }
 

@@ -153,7 +153,7 @@ impl Work {
             for arrived in came {
                 let handle = arrived.handle.clone();
                 let letter = self.letter(arrived);
-                let wanted = *letter.source == *self.name
+                let wanted = is_same(&letter.source, &self.source)
                     && after.is_none_or(|after| letter.number > after)
                     && filter.matches(&letter);
                 match wanted {
@@ -222,7 +222,7 @@ impl Work {
                     arrived.message,
                     reason::CRASHED.into(),
                     attempts.max(1),
-                    source.unwrap_or_else(|| self.name.clone()),
+                    source.unwrap_or_else(|| self.source.clone()),
                     number,
                     arrived.enqueued_at,
                     arrived.queued_at,
@@ -241,7 +241,7 @@ impl Work {
             .iter()
             .any(|part| *part.address.name == *name);
         match ours {
-            true => self.name.clone(),
+            true => self.source.clone(),
             false if self.settings.fifo == Some(true) => name.trim_end_matches(FIFO).into(),
             false => name.into(),
         }
@@ -304,6 +304,11 @@ impl Work {
         }
         Ok(statistics)
     }
+}
+
+/// Whether two clients mean the same queue: one may leave the ending out.
+fn is_same(one: &str, other: &str) -> bool {
+    one.trim_end_matches(FIFO) == other.trim_end_matches(FIFO)
 }
 
 /// Keeps the first so many, in the order of their numbers.

@@ -63,10 +63,26 @@ impl InFlight {
         match held {
             Some(held) if held.until > now => Ok(held),
             Some(_) => Err(lost()),
-            None => Err(Error::new(
-                ErrorKind::InvalidReceipt,
-                "this delivery was settled before, or is of another queue or process",
-            )),
+            None => Err(unknown()),
+        }
+    }
+
+    /// Looks at a message that stays held. Fails as [`InFlight::take`].
+    pub(super) fn look<T>(
+        &self,
+        receipt: &Receipt,
+        now: Tick,
+        look: impl FnOnce(&Held) -> T,
+    ) -> Result<T> {
+        let table = self.table();
+        let held = match receipt {
+            Receipt::Text(handle) => table.held.get(handle),
+            _ => None,
+        };
+        match held {
+            Some(held) if held.until > now => Ok(look(held)),
+            Some(_) => Err(lost()),
+            None => Err(unknown()),
         }
     }
 
@@ -100,7 +116,12 @@ impl InFlight {
     }
 }
 
-pub(super) fn lost() -> Error {
+fn unknown() -> Error {
+    let what = "this delivery was settled before, or is of another queue or process";
+    Error::new(ErrorKind::InvalidReceipt, what)
+}
+
+fn lost() -> Error {
     let what = "the lock has ended; the message is, or will be, somebody else's";
     Error::new(ErrorKind::LockLost, what)
 }

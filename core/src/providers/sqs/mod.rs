@@ -163,6 +163,10 @@ impl Provider for Sqs {
                 };
             Address::read(&format!("{name}{ending}"), None).map_err(invalid)
         });
+        let source = match self.settings.fifo {
+            Some(true) => address.name.trim_end_matches(address::FIFO).into(),
+            _ => address.name.clone(),
+        };
         let parts = address.shards(self.settings.shards)?;
         let shared = self.queues.shared(
             &self.settings.account,
@@ -171,7 +175,7 @@ impl Provider for Sqs {
             kind,
         );
         let work = Work {
-            name: name.into(),
+            source,
             definition,
             options: options.clone(),
             settings: self.settings.clone(),

@@ -34,6 +34,7 @@ impl Work {
         settlements: Vec<Settlement>,
     ) -> Result<Vec<Result<()>>> {
         let mut results: Vec<Option<Result<()>>> = settlements.iter().map(|_| None).collect();
+        let mut released = Vec::new();
         let mut parts: Vec<Vec<(usize, Held, Fate)>> =
             self.shared.parts.iter().map(|_| Vec::new()).collect();
         for (index, settlement) in settlements.into_iter().enumerate() {
@@ -42,7 +43,9 @@ impl Work {
                 Ok(held) => match self.decide(&held, &settlement.verb).await {
                     Ok(fate) => {
                         if matches!(settlement.verb, Verb::Release { .. }) {
+                            // Before it can be received again.
                             self.shared.credits.give(&held.arrived.sqs_id);
+                            released.push((index, held.arrived.sqs_id.clone()));
                         }
                         parts[held.part].push((index, held, fate));
                     }
@@ -59,6 +62,11 @@ impl Work {
                 for (index, result) in self.fulfil(&remote, fates).await {
                     results[index] = Some(result);
                 }
+            }
+        }
+        for (index, id) in released {
+            if !matches!(results[index], Some(Ok(()))) {
+                self.shared.credits.take_back(&id);
             }
         }
         self.shared.sessions.something_settled();
@@ -194,7 +202,7 @@ impl Work {
             reason,
             description,
             attempts: held.attempt,
-            source: self.name.clone(),
+            source: self.source.clone(),
             first_delivered_at: held.arrived.first_received_at.map(|at| at.0),
             at: self.calendar().0,
         }
@@ -357,17 +365,17 @@ impl Work {
         let mut changes: Vec<Vec<_>> = self.shared.parts.iter().map(|_| Vec::new()).collect();
         let mut sessions = BTreeSet::new();
         for (index, receipt) in receipts.iter().enumerate() {
-            let checked = self.take(receipt).and_then(|held| {
-                if let Some(session) = held.session {
+            let seen = self.shared.in_flight.look(receipt, now, |held| {
+                let asked = self.away(held, Some(lock));
+                (held.part, held.arrived.handle.clone(), held.session, asked)
+            });
+            let checked = seen.and_then(|(part, handle, session, asked)| {
+                if let Some(session) = session {
+                    self.shared.sessions.check(session, now)?;
                     sessions.insert(session);
                 }
-                let (part, handle) = (held.part, held.arrived.handle.clone());
-                let asked = self.away(&held, Some(lock));
-                self.shared.in_flight.add(held, now);
                 let no_longer = |e: Error| Error::invalid_argument("lock", e.message().to_owned());
-                asked
-                    .map(|seconds| (part, handle, seconds))
-                    .map_err(no_longer)
+                Ok((part, handle, asked.map_err(no_longer)?))
             });
             match checked {
                 Ok((part, handle, seconds)) => changes[part].push((index, (handle, seconds))),

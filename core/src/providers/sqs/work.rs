@@ -31,8 +31,8 @@ const EARLY: Duration = Duration::from_millis(500);
 
 /// One client's view of a queue.
 pub(super) struct Work {
-    /// The name it was opened by.
-    pub(super) name: Arc<str>,
+    /// Its name as the source of dead letters, however it was opened.
+    pub(super) source: Arc<str>,
     pub(super) definition: QueueDefinition,
     pub(super) options: QueueOptions,
     pub(super) settings: Arc<Options>,
