@@ -12,6 +12,6 @@ async fn the_table_of_capabilities_is_up_to_date() {
     assert!(
         expected == README,
         "README.md differs from the providers' capabilities; regenerate it:\n\n  \
-         cargo run --release -p queue-runtime-core --features sqs --example capabilities README.md\n"
+         cargo run --release -p queue-runtime-core --example capabilities README.md\n"
     );
 }
