@@ -7,7 +7,10 @@ import { join } from "node:path";
 import { test } from "node:test";
 
 import { scenarios } from "./conformance/scenario.mjs";
+import { Target } from "./conformance/target.mjs";
 import { World } from "./conformance/world.mjs";
+
+const MEMORY = await new Target({ provider: "memory", url: "memory:conformance" }).open();
 
 /** The scenario of these steps, as read from a file. */
 function scenario(steps, more = "") {
@@ -22,7 +25,11 @@ function scenario(steps, more = "") {
 }
 
 async function outcome(steps) {
-  const world = new World(scenario(steps, "options = { lock = '30s', retry = 'none' }\n"), true);
+  const world = new World(
+    MEMORY,
+    scenario(steps, "options = { lock = '30s', retry = 'none' }\n"),
+    true,
+  );
   try {
     await world.run();
     return "passed";

@@ -1,12 +1,13 @@
-// Every conformance scenario on `memory:`, from Node: all in virtual time, those that make sense
-// there in real time as well. One line each, for TAP; the rows go into the file named.
+// Every conformance scenario from Node, on each target: without a server all in virtual time, those
+// that make sense there in real time as well. One line each, for TAP; the rows go into the file named.
 //
 //     node main.mjs SCENARIOS ROWS.json
 
-import { connect } from "queue-runtime";
+import { join } from "node:path";
 
 import { merge, print } from "./report.mjs";
 import { scenarios } from "./scenario.mjs";
+import { targets } from "./target.mjs";
 import { TooLate, World } from "./world.mjs";
 
 /** In real time scenarios wait most of the time, so they wait together. */
@@ -15,13 +16,15 @@ const TOGETHER = 16;
 /** How often a scenario is begun anew when the engine's thread was quicker than a cancel. */
 const TRIES = 100;
 
-async function runOne(scenario, virtual, tries = TRIES) {
-  const world = new World(scenario, virtual);
+async function runOne(target, scenario, virtual, tries = TRIES) {
+  const world = new World(target, scenario, virtual);
   try {
     await world.run();
     return ["pass", null];
   } catch (error) {
-    if (error instanceof TooLate && tries > 1) return await runOne(scenario, virtual, tries - 1);
+    if (error instanceof TooLate && tries > 1) {
+      return await runOne(target, scenario, virtual, tries - 1);
+    }
     return ["fail", error.message || "every cancel came too late"];
   } finally {
     await world.close();
@@ -29,20 +32,20 @@ async function runOne(scenario, virtual, tries = TRIES) {
 }
 
 /** Why a scenario is not run: a declared capability, and nothing else. */
-function skipped({ needs, lacks }, support) {
-  const has = (capability) => support[capability] !== "unsupported";
+function skipped({ needs, lacks }, target) {
+  const has = (capability) => target.has(capability);
   const lacking = needs.find((capability) => !has(capability));
   if (lacking !== undefined) return `${lacking} is unsupported`;
   const having = lacks.find(has);
   return having && `${having} is supported`;
 }
 
-async function runAll(chosen, provider, virtual, support, results) {
+async function runAll(target, provider, chosen, virtual, results) {
   const left = chosen.values();
   const work = async () => {
     for (const scenario of left) {
-      const skip = skipped(scenario, support);
-      const [result, reason] = skip ? ["skip", skip] : await runOne(scenario, virtual);
+      const skip = skipped(scenario, target);
+      const [result, reason] = skip ? ["skip", skip] : await runOne(target, scenario, virtual);
       const { theme, name } = scenario;
       const kind = skip ? "capability" : null;
       results.push({
@@ -58,14 +61,18 @@ async function runAll(chosen, provider, virtual, support, results) {
 
 const [folder, path] = process.argv.slice(2);
 const all = scenarios(folder);
-const client = await connect("memory:");
-const { support } = client.capabilities;
-await client.close();
+const inRealTime = all.filter(({ tags }) => tags.includes("real_time"));
 
 const results = [];
-await runAll(all, "memory", true, support, results);
-const inRealTime = all.filter(({ tags }) => tags.includes("real_time"));
-await runAll(inRealTime, "memory-real-time", false, support, results);
+for (const target of await targets(join(folder, "..", "targets.toml"))) {
+  const { provider } = target;
+  if (target.isServer) {
+    await runAll(target, provider, inRealTime, false, results);
+  } else {
+    await runAll(target, provider, all, true, results);
+    await runAll(target, `${provider}-real-time`, inRealTime, false, results);
+  }
+}
 
 print(results);
 merge(

@@ -2,7 +2,7 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { connect, Runtime } from "queue-runtime";
+import { AlreadyExistsError, connect, Runtime } from "queue-runtime";
 import { TestEngine } from "queue-runtime/testing";
 
 import { Broken, check } from "./check.mjs";
@@ -11,7 +11,6 @@ import { begin, finish } from "./verbs.mjs";
 
 /** How long a step may take, in real time, before it is given up. */
 const PATIENCE = 30_000;
-const URL = "memory:conformance";
 
 /** A send was done before it could be given up: what the scenario is about did not come to be. */
 export class TooLate extends Error {}
@@ -28,6 +27,8 @@ export class World {
   /** Where listings go on, by the body of what was listed. */
   cursors = new Map();
 
+  target;
+  #store;
   #scenario;
   #engine;
   #runtime;
@@ -36,7 +37,9 @@ export class World {
   #options = new Map();
   #background = new Map();
 
-  constructor(scenario, virtual) {
+  constructor(target, scenario, virtual) {
+    this.target = target;
+    this.#store = target.store();
     this.#scenario = scenario;
     if (virtual) this.#engine = new TestEngine();
     this.#runtime = this.#engine?.runtime ?? new Runtime({ workerThreads: 1 });
@@ -60,6 +63,7 @@ export class World {
   /** Closes every client, whatever became of the scenario. */
   async close() {
     await Promise.all([...this.#clients.values()].map((client) => client.close()));
+    this.#store.remove();
   }
 
   async #take(step, next) {
@@ -125,7 +129,7 @@ export class World {
 
   /** The client of this name, connected at its first use. */
   async client(name) {
-    return this.#clients.get(name) ?? this.#connect(name, URL, {});
+    return this.#clients.get(name) ?? this.#connect(name, this.#store.url, {});
   }
 
   async #connect(name, url, options) {
@@ -135,7 +139,7 @@ export class World {
   }
 
   /** Connects a client in a way of its own. */
-  async connect({ connect: name, url = URL, url_options: query, require }) {
+  async connect({ connect: name, url = this.#store.url, url_options: query, require }) {
     const whole = query === undefined ? url : `${url}${url.includes("?") ? "&" : "?"}${query}`;
     await this.#connect(name, whole, { require });
     this.#reopen(name);
@@ -147,13 +151,19 @@ export class World {
     }
   }
 
-  /** The queue of a step, opened at its first use. */
+  /** The queue of a step, opened, and created, at its first use. */
   async queue({ client = "a", queue = "jobs" }) {
     const key = `${client}\n${queue}`;
     let opened = this.#queues.get(key);
     if (opened === undefined) {
       const options = this.#options.get(client) ?? this.#scenario.options;
-      opened = (await this.client(client)).queue(queue, camelKeys(options));
+      opened = (await this.client(client)).queue(this.#store.queueName(queue), camelKeys(options));
+      // Where its first use does not.
+      if (!this.target.has("create_at_first_use") && options?.create !== "never") {
+        await opened.create().catch((error) => {
+          if (!(error instanceof AlreadyExistsError)) throw error;
+        });
+      }
       this.#queues.set(key, opened);
     }
     return opened;

@@ -1,9 +1,10 @@
-"""Runs every scenario on `memory:`, by the asyncio API and by that of threads: all in virtual time,
-those that make sense there in real time as well."""
+"""Runs every scenario on each target, by the asyncio API and by that of threads: without a server
+all in virtual time, those that make sense there in real time as well."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
 from collections.abc import Coroutine
@@ -12,42 +13,43 @@ from types import ModuleType
 from typing import Any
 
 import queue_runtime
-from queue_runtime import Capabilities, QueueError, sync
+from queue_runtime import QueueError, sync
 
 from . import check, verbs
 from .report import Row, merge, print_table
 from .scenarios import Scenario, Step, Wrong, load
+from .target import Target, targets
 from .values import span
-from .world import PATIENCE, URL, Background, World, awaited
+from .world import PATIENCE, Background, TooLate, World, awaited
 
 #: In real time scenarios wait most of the time, so they wait together.
 TOGETHER = 16
-#: How often a scenario that loses a race is run.
-ATTEMPTS = 5
+#: How often a scenario is begun anew when the engine's thread was quicker than a cancel.
+ATTEMPTS = 100
 
 
-async def run(api: ModuleType, scenario: Scenario, *, virtual_clock: bool) -> str | None:
+async def run(
+    api: ModuleType, target: Target, scenario: Scenario, *, virtual_clock: bool
+) -> str | None:
     """Why a scenario failed; `None` when it passed."""
-    if not any(step.verb == "cancel" for step in scenario.steps):
-        return await run_once(api, scenario, virtual_clock=virtual_clock)
-    # What a step has woken may end before the cancel after it comes: then the scenario has not
-    # shown what it is for, and is asked again.
     for _ in range(ATTEMPTS):
-        reason = await run_once(api, scenario, virtual_clock=virtual_clock, patience=PATIENCE / 10)
-        if reason is None:
-            break
-    return reason
+        with contextlib.suppress(TooLate):
+            return await run_once(api, target, scenario, virtual_clock=virtual_clock)
+    return "every cancel came too late"
 
 
 async def run_once(
-    api: ModuleType, scenario: Scenario, *, virtual_clock: bool, patience: float = PATIENCE
+    api: ModuleType, target: Target, scenario: Scenario, *, virtual_clock: bool
 ) -> str | None:
     """`run`, once."""
-    world = World(api, scenario, virtual_clock=virtual_clock)
+    world = World(api, target, scenario, virtual_clock=virtual_clock)
+    following = [*scenario.steps[1:], None]
     try:
-        for number, step in enumerate(scenario.steps, 1):
+        for number, (step, then) in enumerate(zip(scenario.steps, following, strict=True), 1):
             try:
-                await patiently(take(world, step), patience)
+                await patiently(take(world, step, then))
+            except TooLate:
+                raise
             except Exception as error:
                 if not isinstance(error, Wrong):
                     error = Wrong(f"{type(error).__name__}: {error}")
@@ -57,11 +59,11 @@ async def run_once(
         await world.close()
 
 
-async def patiently(taking: Coroutine[Any, Any, None], patience: float) -> None:
+async def patiently(taking: Coroutine[Any, Any, None]) -> None:
     """Fails what does not end. Takes no turn of the event loop for itself."""
     task = asyncio.current_task()
     assert task is not None
-    alarm = asyncio.get_running_loop().call_later(patience, task.cancel)
+    alarm = asyncio.get_running_loop().call_later(PATIENCE, task.cancel)
     try:
         await taking
     except asyncio.CancelledError:
@@ -70,8 +72,8 @@ async def patiently(taking: Coroutine[Any, Any, None], patience: float) -> None:
         alarm.cancel()
 
 
-async def take(world: World, step: Step) -> None:
-    """Takes a step."""
+async def take(world: World, step: Step, then: Step | None) -> None:
+    """Takes a step, with a view to the one after it."""
     name = step.argument
     match step.verb:
         case "advance" if world.virtual_clock:
@@ -83,7 +85,9 @@ async def take(world: World, step: Step) -> None:
             if not world.named(world.background, name).is_pending():
                 raise Wrong("it has ended")
         case "cancel":
-            await world.background.pop(name).cancel()
+            background = world.background.pop(name)
+            await background.cancel()
+            await world.check_unsent(background.step)
         case "drop":
             dropped = world.named(world.deliveries, name)
             # Its other names would keep it.
@@ -96,12 +100,12 @@ async def take(world: World, step: Step) -> None:
             world.configure(step)
         case _ if "start" in step.table:
             verb = await verbs.prepare(world, step)
-            world.background[step.table["start"]] = Background(verb())
+            world.background[step.table["start"]] = Background(step, verb())
         case _:
-            await take_verb(world, step)
+            await take_verb(world, step, then)
 
 
-async def take_verb(world: World, step: Step) -> None:
+async def take_verb(world: World, step: Step, then: Step | None) -> None:
     """Takes a step that is a verb of a provider, to its end."""
     error, came = None, None
     try:
@@ -109,15 +113,26 @@ async def take_verb(world: World, step: Step) -> None:
             came = await world.background.pop(step.table["join"]).join()
         else:
             verb = await verbs.prepare(world, step)
-            came = await awaited(verb())
+            came = await begin(world, verb, then)
     except QueueError as failed:
         error = failed
     if check.ended(step.get("error"), error, world.context):
         verbs.finish(world, step, came)
 
 
-def lacking(scenario: Scenario, capabilities: Capabilities) -> str | None:
+async def begin(world: World, verb: verbs.Verb, then: Step | None) -> Any:
+    """What comes of a verb. What is cancelled next is cancelled before what this one woke has its
+    turn."""
+    if then is None or then.verb != "cancel" or then.argument not in world.background:
+        return await awaited(verb())
+    background = Background(then, verb())
+    await world.background[then.argument].cancel()
+    return await background.join()
+
+
+def lacking(scenario: Scenario, target: Target) -> str | None:
     """The capability for which a scenario is skipped."""
+    capabilities = target.capabilities
     for name in scenario.needs:
         if not capabilities.supports(name):
             return f"{name} is unsupported"
@@ -128,20 +143,20 @@ def lacking(scenario: Scenario, capabilities: Capabilities) -> str | None:
 
 
 async def run_all(
-    api: ModuleType, language: str, scenarios: list[Scenario], *, virtual_clock: bool
+    api: ModuleType, target: Target, scenarios: list[Scenario], *, virtual_clock: bool
 ) -> list[Row]:
     """A row for each scenario."""
-    provider = "memory" if virtual_clock else "memory-real-time"
-    with sync.connect(URL) as client:
-        capabilities = client.capabilities()
+    language = "python" if api is queue_runtime else "python-sync"
+    in_virtual_time = virtual_clock or target.server is not None
+    provider = target.provider if in_virtual_time else f"{target.provider}-real-time"
     together = asyncio.Semaphore(1 if virtual_clock else TOGETHER)
 
     async def row(scenario: Scenario) -> Row:
-        reason = lacking(scenario, capabilities)
+        reason = lacking(scenario, target)
         if reason is not None:
             return Row(provider, language, scenario, "skip", reason)
         async with together:
-            reason = await run(api, scenario, virtual_clock=virtual_clock)
+            reason = await run(api, target, scenario, virtual_clock=virtual_clock)
         made = Row(provider, language, scenario, "fail" if reason else "pass", reason)
         print(made.line(), flush=True)
         return made
@@ -154,13 +169,21 @@ def in_threads(scenario: Scenario) -> bool:
     return not any("start" in step.table for step in scenario.steps)
 
 
+async def run_target(target: Target, scenarios: list[Scenario]) -> list[Row]:
+    in_real_time = [scenario for scenario in scenarios if "real_time" in scenario.tags]
+    rows = await run_all(queue_runtime, target, in_real_time, virtual_clock=False)
+    if target.server is None:
+        of_threads = list(filter(in_threads, scenarios))
+        rows += await run_all(queue_runtime, target, scenarios, virtual_clock=True)
+        rows += await run_all(sync, target, of_threads, virtual_clock=True)
+    return rows
+
+
 async def main(folder: Path, rows_path: Path) -> int:
     scenarios = load(folder)
-    in_real_time = [scenario for scenario in scenarios if "real_time" in scenario.tags]
-    of_threads = list(filter(in_threads, scenarios))
-    rows = await run_all(queue_runtime, "python", scenarios, virtual_clock=True)
-    rows += await run_all(queue_runtime, "python", in_real_time, virtual_clock=False)
-    rows += await run_all(sync, "python-sync", of_threads, virtual_clock=True)
+    rows = []
+    for target in targets(folder.parent / "targets.toml"):
+        rows += await run_target(target, scenarios)
     print_table(rows)
     merge(rows, rows_path)
     ran = [row for row in rows if row.result != "skip"]

@@ -10,20 +10,26 @@ from types import ModuleType
 from typing import Any, cast
 
 from queue_runtime import QueueError, Runtime
+from queue_runtime.errors import AlreadyExistsError
 
 from .check import Context
 from .scenarios import Scenario, Step, Table, Wrong
+from .target import Target
 
 #: How long anything may take in real time before its step has failed.
 PATIENCE = 30.0
-URL = "memory:conformance"
+
+
+class TooLate(Exception):
+    """A send was done before it could be cancelled: nothing was shown."""
 
 
 class Background:
     """A verb that goes on while later steps run. It moves only when it was woken: one that is
     forgotten stays pending and is found out."""
 
-    def __init__(self, call: Any) -> None:
+    def __init__(self, step: Step, call: Any) -> None:
+        self.step = step
         self._call = call
         #: What it waits for.
         self._future = self._step(lambda: call.send(None))
@@ -67,8 +73,12 @@ async def awaited(value: Any) -> Any:
 class World:
     """A fresh runtime, with an empty store, and what a scenario has there."""
 
-    def __init__(self, api: ModuleType, scenario: Scenario, *, virtual_clock: bool) -> None:
+    def __init__(
+        self, api: ModuleType, target: Target, scenario: Scenario, *, virtual_clock: bool
+    ) -> None:
         self.api = api
+        self.target = target
+        self.store = target.store()
         self.scenario = scenario
         self.virtual_clock = virtual_clock
         # Of one thread, background work is done in its order: `pending` sees all that is due.
@@ -89,16 +99,19 @@ class World:
         for left in self.background.values():
             await left.cancel()
         self.runtime.shutdown(PATIENCE)
+        self.store.remove()
 
     async def client(self, name: str) -> Any:
         """The client of a name, opened at its first use."""
         if name not in self.clients:
-            self.clients[name] = await awaited(self.api.connect(URL, runtime=self.runtime))
+            self.clients[name] = await awaited(
+                self.api.connect(self.store.url, runtime=self.runtime)
+            )
         return self.clients[name]
 
     async def connect(self, step: Step) -> None:
         """Opens a client in a way of its own; its queues are opened anew."""
-        url = step.table.get("url", URL)
+        url = step.table.get("url", self.store.url)
         if "url_options" in step.table:
             url += ("&" if "?" in url else "?") + step.table["url_options"]
         require = step.table.get("require", ())
@@ -115,11 +128,16 @@ class World:
         self.queues = {key: queue for key, queue in self.queues.items() if key[0] != client}
 
     async def queue(self, step: Step) -> Any:
-        """The queue of a step, opened at its first use."""
+        """The queue of a step, opened, and created, at its first use."""
         client, name = step.table.get("client", "a"), step.table.get("queue", "jobs")
         if (client, name) not in self.queues:
             options = self.options.get(client, self.scenario.options)
-            opened = (await self.client(client)).queue(name, **options)
+            opened = (await self.client(client)).queue(self.store.queue_name(name), **options)
+            # Where its first use does not.
+            by_itself = self.target.capabilities.supports("create_at_first_use")
+            if not by_itself and options.get("create") != "never":
+                with contextlib.suppress(AlreadyExistsError):
+                    await awaited(opened.create())
             self.queues[client, name] = opened
         return self.queues[client, name]
 
@@ -132,6 +150,13 @@ class World:
         await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.wait([waiting])
+
+    async def check_unsent(self, step: Step) -> None:
+        """Of a send that was cancelled: it had not been done before."""
+        if step.verb == "send":
+            peeked = await awaited((await self.queue(step)).peek(100))
+            if step.argument.encode() in [message.body for message in peeked]:
+                raise TooLate
 
     def named(self, things: dict[str, Any], name: str) -> Any:
         if name not in things:

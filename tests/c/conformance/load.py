@@ -1,9 +1,12 @@
-"""Prints the scenario files as one JSON list: the name of each and what it holds.
+"""Prints the scenario files and what they run against as one JSON object: of each file its name and
+what it holds; of each target what targets.toml says, with the server's address in its URL. A target
+whose server is not running is left out.
 
 The keys of the JSON library in C hold no NUL: there it is written as its symbol.
 """
 
 import json
+import os
 import pathlib
 import sys
 import tomllib
@@ -17,5 +20,15 @@ def keyed(value):
     return value
 
 
-files = sorted(pathlib.Path(sys.argv[1]).glob("*.toml"))
-json.dump([[file.stem, keyed(tomllib.loads(file.read_text()))] for file in files], sys.stdout)
+folder = pathlib.Path(sys.argv[1])
+files = sorted(folder.glob("*.toml"))
+targets = tomllib.loads((folder.parent / "targets.toml").read_text())["target"]
+running = [target for target in targets if target.get("server", "PATH") in os.environ]
+for target in running:
+    if "server" in target:
+        target["url"] = target["url"].replace("{address}", os.environ[target["server"]])
+loaded = {
+    "files": [[file.stem, keyed(tomllib.loads(file.read_text()))] for file in files],
+    "targets": running,
+}
+json.dump(loaded, sys.stdout)

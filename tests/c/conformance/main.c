@@ -1,5 +1,6 @@
-/* Every conformance scenario on `memory:` through the C ABI: all in virtual time, those that make
- * sense there in real time as well. Reads what load.py prints; the rows go into the file named. */
+/* Every conformance scenario through the C ABI, on each target: without a server all in virtual
+ * time, those that make sense there in real time as well. Reads what load.py prints; the rows go into
+ * the file named. */
 
 #include <pthread.h>
 #include <stdio.h>
@@ -13,11 +14,12 @@
 
 /* In real time scenarios wait most of the time, so they wait together. */
 enum { THREADS = 16 };
+/* How often a scenario is begun anew when the engine's thread was quicker than a cancel. */
+enum { TRIES = 100 };
 
 struct run {
     const json_t *files;
-    /* `support` of the provider's capabilities. */
-    json_t *support;
+    const struct target *target;
     json_t *rows;
     pthread_mutex_t lock;
     /* The next scenario: file and place in it. */
@@ -59,6 +61,8 @@ static bool take_cancel(struct world *world, const json_t *step) {
         names_remove(&world->background, text_bytes(step_get(step, "cancel")));
     bool ended = going->op == NULL || (qrt_op_cancel(going->op, NULL) == QRT_OK &&
                                        qrt_op_wait(going->op, PATIENCE_MS, NULL) == QRT_OK);
+    if (ended && going->is_send && going->op != NULL)
+        world->too_late |= qrt_op_take_send_results(going->op, &going->sent, NULL) == QRT_OK;
     forget(going);
     return ended || fail(&world->failure, "it did not end");
 }
@@ -116,13 +120,21 @@ static bool take_back(struct world *world, const json_t *name, struct going *goi
     return true;
 }
 
-static bool take_step(struct world *world, const json_t *step) {
+/* What is cancelled next is cancelled before what this step woke has its turn. */
+static void cancel_ahead(struct world *world, const json_t *next) {
+    const json_t *name = step_get(next, "cancel");
+    struct going *going = name == NULL ? NULL : names_get(&world->background, text_bytes(name));
+    if (going != NULL && going->op != NULL) qrt_op_cancel(going->op, NULL);
+}
+
+static bool take_step(struct world *world, const json_t *step, const json_t *next) {
     const char *verb = step_verb(step);
     const json_t *start = step_get(step, "start"), *join = step_get(step, "join");
     struct going going = {0};
     bool good;
     if (is_aside(verb)) return take_aside(world, verb, step);
     good = join != NULL ? take_back(world, join, &going) : verb_begin(world, step, &going);
+    cancel_ahead(world, next);
     if (good && start != NULL) return keep(world, start, &going);
     good = good && verb_wait(world, step, &going) && verb_finish(world, step, &going);
     verb_free(&going);
@@ -130,16 +142,16 @@ static bool take_step(struct world *world, const json_t *step) {
 }
 
 /* NULL when the scenario passed; else why not, in `failure`. */
-static const char *run_scenario(const json_t *scenario, bool virtual_clock,
-                                struct failure *failure) {
+static const char *run_once(const struct run *run, const json_t *scenario,
+                            struct failure *failure, bool *too_late) {
     json_t *steps = step_read_all(scenario, failure);
     struct world world;
     bool good;
     if (steps == NULL) return failure->text;
-    good = world_open(&world, scenario, virtual_clock);
-    for (size_t i = 0; good && i < json_array_size(steps); i++) {
+    good = world_open(&world, run->target, scenario, run->virtual_clock);
+    for (size_t i = 0; good && !world.too_late && i < json_array_size(steps); i++) {
         const json_t *step = json_array_get(steps, i);
-        good = take_step(&world, step);
+        good = take_step(&world, step, json_array_get(steps, i + 1));
         if (!good) {
             char *text = json_dumps(step, 0);
             fail_at(&world.failure, "step %zu %.400s", i + 1, text);
@@ -147,19 +159,27 @@ static const char *run_scenario(const json_t *scenario, bool virtual_clock,
         }
     }
     *failure = world.failure;
+    *too_late = world.too_late;
     for (struct going *left; (left = names_pop(&world.background)) != NULL;) forget(left);
     world_close(&world);
     json_decref(steps);
     return good ? NULL : failure->text;
 }
 
+static const char *run_scenario(const struct run *run, const json_t *scenario,
+                                struct failure *failure) {
+    const char *reason = NULL;
+    bool too_late = true;
+    for (size_t i = 0; too_late && i < TRIES; i++)
+        reason = run_once(run, scenario, failure, &too_late);
+    return too_late ? "every cancel came too late" : reason;
+}
+
 /* Whether every capability of a list is supported, or none is. */
-static bool all_are(const json_t *support, const json_t *capabilities, bool supported) {
-    for (size_t i = 0; i < json_array_size(capabilities); i++) {
-        const char *name = json_string_value(json_array_get(capabilities, i));
-        const char *how = json_string_value(json_object_get(support, name));
-        if ((how != NULL && strcmp(how, "unsupported") != 0) != supported) return false;
-    }
+static bool all_are(const struct target *target, const json_t *capabilities, bool supported) {
+    for (size_t i = 0; i < json_array_size(capabilities); i++)
+        if (target_supports(target, json_string_value(json_array_get(capabilities, i))) != supported)
+            return false;
     return true;
 }
 
@@ -174,11 +194,11 @@ static void run_one(struct run *run, const char *theme, const json_t *scenario) 
     const char *name = json_string_value(json_object_get(scenario, "name"));
     struct failure failure = {""};
     const char *reason = NULL, *result = "pass";
-    if (!all_are(run->support, json_object_get(scenario, "needs"), true) ||
-        !all_are(run->support, json_object_get(scenario, "lacks"), false)) {
+    if (!all_are(run->target, json_object_get(scenario, "needs"), true) ||
+        !all_are(run->target, json_object_get(scenario, "lacks"), false)) {
         result = "skip";
         reason = "a capability";
-    } else if ((reason = run_scenario(scenario, run->virtual_clock, &failure)) != NULL) {
+    } else if ((reason = run_scenario(run, scenario, &failure)) != NULL) {
         result = "fail";
     }
     pthread_mutex_lock(&run->lock);
@@ -218,9 +238,9 @@ static void *work(void *argument) {
     return NULL;
 }
 
-static void run_all(const json_t *files, json_t *rows, const char *provider, bool virtual_clock,
-                    json_t *support) {
-    struct run run = {.files = files, .support = support, .rows = rows, .provider = provider};
+static void run_all(const json_t *files, json_t *rows, const struct target *target,
+                    const char *provider, bool virtual_clock) {
+    struct run run = {.files = files, .target = target, .rows = rows, .provider = provider};
     pthread_t threads[THREADS];
     run.virtual_clock = virtual_clock;
     pthread_mutex_init(&run.lock, NULL);
@@ -230,25 +250,50 @@ static void run_all(const json_t *files, json_t *rows, const char *provider, boo
     pthread_mutex_destroy(&run.lock);
 }
 
-/* What the provider can do. */
-static json_t *capabilities(void) {
+/* What a target can do; NULL, with the reason, when it does not open. */
+static json_t *capabilities(const struct target *target) {
     struct world world;
     qrt_buffer_t *json = NULL;
+    qrt_error_t *error = NULL;
     qrt_client_t *client;
-    qrt_bytes_t text;
-    json_t *all;
-    if (!world_open(&world, NULL, true)) abort();
-    client = world_client(&world, text_of("a"), NULL);
-    qrt_client_capabilities(client, &json, NULL);
-    text = qrt_buffer_bytes(json);
-    all = json_loadb((const char *)text.data, text.len, 0, NULL);
+    json_t *all = NULL;
+    if (!world_open(&world, target, NULL, !target->server)) abort();
+    client = world_client(&world, text_of("a"), &error);
+    if (client != NULL && qrt_client_capabilities(client, &json, &error) == QRT_OK) {
+        qrt_bytes_t text = qrt_buffer_bytes(json);
+        all = json_loadb((const char *)text.data, text.len, 0, NULL);
+    } else {
+        qrt_bytes_t why = qrt_error_message(error);
+        fprintf(stderr, "%s: %.*s\n", target->url, (int)why.len, (const char *)why.data);
+    }
+    qrt_error_free(error);
     qrt_buffer_free(json);
     world_close(&world);
     return all;
 }
 
+/* Runs an entry of targets.toml; false when it does not open. */
+static bool run_target(const json_t *files, json_t *rows, const json_t *entry) {
+    const char *provider = json_string_value(json_object_get(entry, "provider"));
+    struct target target = {.url = json_string_value(json_object_get(entry, "url"))};
+    struct failure failure = {""};
+    char in_real_time[64];
+    json_t *all;
+    target.server = json_object_get(entry, "server") != NULL;
+    if (!text_some_span(json_object_get(entry, "slack"), &target.slack_ms, &failure)) abort();
+    all = capabilities(&target);
+    if (all == NULL) return false;
+    target.support = json_object_get(all, "support");
+    snprintf(in_real_time, sizeof in_real_time, "%s-real-time", provider);
+    if (!target.server) run_all(files, rows, &target, provider, true);
+    run_all(files, rows, &target, target.server ? provider : in_real_time, false);
+    json_decref(all);
+    return true;
+}
+
 int main(int count, char **arguments) {
-    json_t *files, *rows = json_array(), *all;
+    json_t *loaded, *rows = json_array();
+    const json_t *files, *targets;
     json_error_t unread;
     size_t failed = 0, ran;
     int unwritten;
@@ -257,14 +302,15 @@ int main(int count, char **arguments) {
         return 2;
     }
     json_object_seed(0);
-    files = json_loadf(stdin, JSON_ALLOW_NUL, &unread);
-    if (files == NULL) {
+    loaded = json_loadf(stdin, JSON_ALLOW_NUL, &unread);
+    if (loaded == NULL) {
         fprintf(stderr, "the scenarios cannot be read: %s\n", unread.text);
         return 2;
     }
-    all = capabilities();
-    run_all(files, rows, "memory", true, json_object_get(all, "support"));
-    run_all(files, rows, "memory-real-time", false, json_object_get(all, "support"));
+    files = json_object_get(loaded, "files");
+    targets = json_object_get(loaded, "targets");
+    for (size_t i = 0; i < json_array_size(targets); i++)
+        failed += !run_target(files, rows, json_array_get(targets, i));
     for (size_t i = 0; i < json_array_size(rows); i++)
         failed += strcmp(json_string_value(json_object_get(json_array_get(rows, i), "result")),
                          "fail") == 0;
@@ -272,8 +318,7 @@ int main(int count, char **arguments) {
     unwritten = report_merge(rows, arguments[1]);
     if (ran == 0) fprintf(stderr, "no scenario ran\n");
     if (unwritten) fprintf(stderr, "%s cannot be written\n", arguments[1]);
-    json_decref(all);
     json_decref(rows);
-    json_decref(files);
+    json_decref(loaded);
     return failed > 0 || ran == 0 || unwritten;
 }

@@ -102,12 +102,13 @@ static bool begin_send(struct world *world, const json_t *step, const json_t *en
     return good;
 }
 
-static bool begin_receive(struct world *world, const json_t *step, struct going *going) {
+/* Begins to receive up to so many, for so long. */
+static bool begin_receive_of(struct world *world, const json_t *step, uint32_t max, int64_t wait,
+                             struct going *going) {
     qrt_receive_options_t options = QRT_RECEIVE_OPTIONS_INIT;
     const json_t *from = step_get(step, "from");
-    options.max_messages = (uint32_t)json_integer_value(step_get(step, "receive"));
-    options.wait_ms = 0;
-    if (!text_some_span(step_get(step, "wait"), &options.wait_ms, &world->failure)) return false;
+    options.max_messages = max;
+    options.wait_ms = wait;
     if (!text_some_span(step_get(step, "lock"), &options.lock_ms, &world->failure)) return false;
     if (from != NULL) {
         qrt_session_t *session = named(world, &world->sessions, from);
@@ -119,6 +120,13 @@ static bool begin_receive(struct world *world, const json_t *step, struct going 
             qrt_queue_receive(queue, &options, NOBODY, &going->batch, &going->op, &going->error);
     }
     return true;
+}
+
+static bool begin_receive(struct world *world, const json_t *step, struct going *going) {
+    uint32_t max = (uint32_t)json_integer_value(step_get(step, "receive"));
+    int64_t wait = 0;
+    return text_some_span(step_get(step, "wait"), &wait, &world->failure) &&
+           begin_receive_of(world, step, max, wait, going);
 }
 
 static bool begin_extend(struct world *world, const json_t *step, struct going *going) {
@@ -258,6 +266,7 @@ static bool begin_peek(struct world *world, const json_t *step, struct going *go
 bool verb_begin(struct world *world, const json_t *step, struct going *going) {
     const char *verb = step_verb(step);
     memset(going, 0, sizeof *going);
+    going->is_send = is(step, "send");
     if (strcmp(verb, "send") == 0) {
         json_t *one = json_pack("[O]", step);
         bool good = begin_send(world, step, one, going);
@@ -329,12 +338,50 @@ static void take(const json_t *step, struct going *g) {
         qrt_op_take_unit(g->op, &g->error);
 }
 
-bool verb_wait(struct world *world, const json_t *step, struct going *going) {
+static bool wait_once(struct world *world, const json_t *step, struct going *going) {
     if (going->op == NULL) return true;
     if (qrt_op_wait(going->op, PATIENCE_MS, NULL) != QRT_OK)
         return fail(&world->failure, "it did not end");
     take(step, going);
+    qrt_op_free(going->op);
+    going->op = NULL;
     return true;
+}
+
+/* Keeps the deliveries of the batch that came, in place of it. */
+static void keep_deliveries(struct going *going) {
+    size_t count = qrt_batch_count(going->batch), all = going->received + count;
+    going->deliveries = realloc(going->deliveries, (all + 1) * sizeof *going->deliveries);
+    if (going->deliveries == NULL) abort();
+    for (size_t i = 0; i < count; i++)
+        going->deliveries[going->received + i] =
+            (qrt_delivery_t *)qrt_delivery_retain(qrt_batch_get(going->batch, i));
+    going->received = all;
+    qrt_batch_free(going->batch);
+    going->batch = NULL;
+}
+
+/* Receives what is still missing from a server that may be late. */
+static bool collect(struct world *world, const json_t *step, struct going *going) {
+    const json_t *expect = step_get(step, "expect"), *count = step_get(step, "count");
+    size_t wanted = count == NULL ? json_array_size(expect) : (size_t)json_integer_value(count);
+    int64_t end = qrt_runtime_now(world->runtime) + world->target->slack_ms;
+    bool late = world->target->slack_ms > 0 && !is(step, "from") && !is(step, "join");
+    while (late && going->error == NULL && going->received < wanted &&
+           qrt_runtime_now(world->runtime) < end) {
+        if (!begin_receive_of(world, step, (uint32_t)(wanted - going->received), 1000, going) ||
+            !wait_once(world, step, going))
+            return false;
+        keep_deliveries(going);
+    }
+    return true;
+}
+
+bool verb_wait(struct world *world, const json_t *step, struct going *going) {
+    if (!wait_once(world, step, going)) return false;
+    if (!is(step, "receive")) return true;
+    keep_deliveries(going);
+    return collect(world, step, going);
 }
 
 /* Each id that is made was not made before in this scenario. */
@@ -406,16 +453,16 @@ static void name_delivery(struct world *world, qrt_bytes_t name, const qrt_deliv
 
 static bool finish_receive(struct world *world, const json_t *step, const struct going *going) {
     const json_t *expect = step_get(step, "expect"), *names = step_get(step, "as");
-    size_t count = qrt_batch_count(going->batch);
+    size_t count = going->received;
     struct sight *sights = calloc(count + 1, sizeof *sights);
     bool good = check_number(world, "the number of deliveries", step_get(step, "count"),
                              (int64_t)count);
     for (size_t i = 0; i < count; i++)
-        sights[i] = sight_of_delivery(qrt_batch_get(going->batch, i));
+        sights[i] = sight_of_delivery(going->deliveries[i]);
     if (good && expect != NULL)
         good = check_seen(world, expect, sights, count, json_is_true(step_get(step, "any_order")));
     for (size_t i = 0; good && i < count; i++) {
-        const qrt_delivery_t *delivery = qrt_batch_get(going->batch, i);
+        const qrt_delivery_t *delivery = going->deliveries[i];
         const json_t *name = json_array_get(names, i);
         if (name != NULL) name_delivery(world, text_bytes(name), delivery);
         name_delivery(world, qrt_message_body(sights[i].message), delivery);
@@ -563,6 +610,8 @@ void verb_free(struct going *going) {
     qrt_op_free(going->op);
     qrt_error_free(going->error);
     qrt_batch_free(going->batch);
+    while (going->received > 0) qrt_delivery_free(going->deliveries[--going->received]);
+    free(going->deliveries);
     qrt_send_results_free(going->sent);
     qrt_settle_results_free(going->settled);
     qrt_session_free(going->session);

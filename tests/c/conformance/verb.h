@@ -7,11 +7,15 @@
 
 /* A verb on its way, and what came of it. */
 struct going {
+    bool is_send;
     /* Pending, or NULL when it ended at once. */
     qrt_op_t *op;
     /* Why it failed, or NULL. */
     qrt_error_t *error;
     qrt_batch_t *batch;
+    /* What came in batches so far, each with a hold of its own. */
+    qrt_delivery_t **deliveries;
+    size_t received;
     qrt_send_results_t *sent;
     qrt_settle_results_t *settled;
     qrt_session_t *session;

@@ -1,15 +1,25 @@
 #include "world.h"
 
+#include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const qrt_completion_t NOBODY = QRT_COMPLETION_NONE;
-static const char URL[] = "memory:conformance";
 
-bool world_open(struct world *world, const json_t *scenario, bool virtual_clock) {
+bool world_open(struct world *world, const struct target *target, const json_t *scenario,
+                bool virtual_clock) {
+    static atomic_uint worlds;
     const json_t *options = json_object_get(scenario, "options");
     qrt_runtime_options_t runtime = QRT_RUNTIME_OPTIONS_INIT;
     memset(world, 0, sizeof *world);
+    world->target = target;
+    world->options = options == NULL ? strdup("") : json_dumps(options, 0);
+    if (target->server)
+        snprintf(world->prefix, sizeof world->prefix, "c%d-%u-", (int)getpid(), worlds++);
+    if (!target_folder(world->folder)) return fail(&world->failure, "no folder");
+    target_url(target, world->folder, world->url);
     /* Of one thread, background work is done in its order: `pending` sees all that is due. */
     runtime.config = text_of("{\"worker_threads\": 1}");
     runtime.virtual_clock = virtual_clock;
@@ -17,7 +27,6 @@ bool world_open(struct world *world, const json_t *scenario, bool virtual_clock)
         return fail(&world->failure, "no runtime");
     world->virtual_clock = virtual_clock;
     world->start = qrt_runtime_now(world->runtime);
-    world->options = options == NULL ? strdup("") : json_dumps(options, 0);
     return true;
 }
 
@@ -34,6 +43,7 @@ void world_close(struct world *world) {
     free(world->options);
     qrt_runtime_shutdown(world->runtime, PATIENCE_MS, NULL);
     qrt_runtime_free(world->runtime);
+    target_remove(world->folder);
 }
 
 static qrt_status_t open_client(struct world *world, qrt_bytes_t name, qrt_bytes_t url,
@@ -55,7 +65,7 @@ static qrt_status_t open_client(struct world *world, qrt_bytes_t name, qrt_bytes
 
 qrt_client_t *world_client(struct world *world, qrt_bytes_t name, qrt_error_t **error) {
     if (names_get(&world->clients, name) == NULL &&
-        open_client(world, name, text_of(URL), text_of(""), error) != QRT_OK)
+        open_client(world, name, text_of(world->url), text_of(""), error) != QRT_OK)
         return NULL;
     return names_get(&world->clients, name);
 }
@@ -82,9 +92,9 @@ qrt_status_t world_connect(struct world *world, const json_t *step, qrt_error_t 
     json_t *require = json_object_get(step, "require");
     json_t *config = require == NULL ? NULL : json_pack("{s:O}", "require", require);
     char *json = config == NULL ? strdup("") : json_dumps(config, 0);
-    char whole[1024];
+    char whole[2 * TARGET_URL];
     qrt_status_t status;
-    if (url == NULL) url = URL;
+    if (url == NULL) url = world->url;
     snprintf(whole, sizeof whole, "%s%s%s", url,
              options == NULL ? "" : (strchr(url, '?') == NULL ? "?" : "&"),
              options == NULL ? "" : options);
@@ -103,6 +113,41 @@ void world_configure(struct world *world, const json_t *step) {
     names_add(&world->client_options, text_of(client), options);
 }
 
+/* Opens a queue, and creates it where its first use does not. */
+static qrt_status_t open_queue(struct world *world, qrt_client_t *client, qrt_bytes_t name,
+                               const char *options, qrt_queue_t **queue, qrt_error_t **error) {
+    json_t *said = json_loads(options, 0, NULL);
+    const char *create = json_string_value(json_object_get(said, "create"));
+    bool by_hand = !target_supports(world->target, "create_at_first_use") &&
+                   (create == NULL || strcmp(create, "never") != 0);
+    char whole[512];
+    qrt_op_t *op = NULL;
+    qrt_status_t status;
+    json_decref(said);
+    /* An empty name stays empty: it is a mistake on purpose. */
+    if (world->prefix[0] != 0 && name.len > 0) {
+        snprintf(whole, sizeof whole, "%s%.*s", world->prefix, (int)name.len,
+                 (const char *)name.data);
+        name = text_of(whole);
+    }
+    status = qrt_queue_open(client, name, text_of(options), queue, error);
+    if (status != QRT_OK || !by_hand) return status;
+    status = qrt_queue_create(*queue, NOBODY, &op, error);
+    if (status == QRT_PENDING && (status = qrt_op_wait(op, PATIENCE_MS, error)) == QRT_OK)
+        status = qrt_op_take_unit(op, error);
+    qrt_op_free(op);
+    if (status == QRT_ERR_ALREADY_EXISTS) {
+        qrt_error_free(*error);
+        *error = NULL;
+        return QRT_OK;
+    }
+    if (status != QRT_OK) {
+        qrt_queue_free(*queue);
+        *queue = NULL;
+    }
+    return status;
+}
+
 qrt_queue_t *world_queue(struct world *world, const json_t *step, qrt_error_t **error) {
     const json_t *own_client = json_object_get(step, "client");
     const json_t *own_queue = json_object_get(step, "queue");
@@ -115,7 +160,7 @@ qrt_queue_t *world_queue(struct world *world, const json_t *step, qrt_error_t **
     qrt_client_t *opened;
     if (options == NULL) options = world->options;
     if (queue == NULL && (opened = world_client(world, client, error)) != NULL &&
-        qrt_queue_open(opened, name, text_of(options), &queue, error) == QRT_OK)
+        open_queue(world, opened, name, options, &queue, error) == QRT_OK)
         names_add(&world->queues, text_bytes(key), queue);
     json_decref(key);
     return queue;

@@ -6,13 +6,19 @@
 #include <jansson.h>
 
 #include "names.h"
+#include "target.h"
 #include "text.h"
 
 /* How long anything may take in real time before its step has failed. */
 enum { PATIENCE_MS = 30000 };
 
 struct world {
+    const struct target *target;
     qrt_runtime_t *runtime;
+    /* Where the store is, and its URL. */
+    char folder[TARGET_FOLDER], url[TARGET_URL];
+    /* Before the names of all queues: on a server they are the scenario's own. */
+    char prefix[32];
     bool virtual_clock;
     /* The start of the scenario, in milliseconds since 1970. */
     int64_t start;
@@ -28,11 +34,14 @@ struct world {
     struct names ids, made;
     /* Where listings go on, by the body of what was listed: numbers in memory of their own. */
     struct names cursors;
+    /* A send was done before it could be cancelled: what the scenario is about did not come to be. */
+    bool too_late;
     struct failure failure;
 };
 
-/* A fresh world with an empty store. */
-bool world_open(struct world *world, const json_t *scenario, bool virtual_clock);
+/* A fresh world with an empty store. Closed also when it did not open. */
+bool world_open(struct world *world, const struct target *target, const json_t *scenario,
+                bool virtual_clock);
 
 /* Frees all of it but verbs that were started. */
 void world_close(struct world *world);
@@ -40,7 +49,7 @@ void world_close(struct world *world);
 /* The client of a name, opened at its first use. */
 qrt_client_t *world_client(struct world *world, qrt_bytes_t name, qrt_error_t **error);
 
-/* The queue of a step, opened at its first use. */
+/* The queue of a step, opened at its first use, and created where that does not do it. */
 qrt_queue_t *world_queue(struct world *world, const json_t *step, qrt_error_t **error);
 
 /* Opens a client in a way of its own; its queues are opened anew. */

@@ -37,8 +37,9 @@ use crate::runtime::{Runtime, Tasks};
 /// A store that is open.
 pub(super) struct Store {
     pub(super) folder: PathBuf,
-    pub(super) ground: Arc<Ground>,
+    // Before what it guards: a store that is mapped no more is open no more.
     pub(super) locks: Locks,
+    pub(super) ground: Arc<Ground>,
     pub(super) superblock: Superblock,
     pub(super) tasks: Tasks,
     pub(super) bodies: BodyPool,
