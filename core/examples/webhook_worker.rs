@@ -44,7 +44,7 @@ async fn handle(delivery: &Delivery, handled: &Queue) -> Result<(), Anything> {
     tokio::time::sleep(WORK).await;
     let report = json!({
         "worker": "Rust",
-        "id": delivery.id().as_str(),
+        "id": delivery.id().to_string(),
         "attempt": delivery.attempt(),
         "sender": webhook["sender"]["login"],
     });

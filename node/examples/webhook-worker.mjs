@@ -36,7 +36,7 @@ async function handle(delivery) {
   const { sender } = delivery.json();
   await sleep(WORK);
   const { id, attempt } = delivery;
-  const report = { worker: "Node", id, attempt, sender: sender?.login };
+  const report = { worker: "Node", id, attempt, sender: sender?.login ?? null };
   // Reported before it is acked: a crash between the two shows as a second report.
   await handled.send(JSON.stringify(report));
   await delivery.ack();
