@@ -326,6 +326,10 @@ typedef struct {
     uint32_t dry_run;
 } qrt_redrive_options_t;
 
+// Takes some more text, which borrows for the length of the call. 0: go on; anything else: no more.
+typedef int32_t (*qrt_write_fn_t)(void *user_data,
+                                  qrt_bytes_t text);
+
 // Takes one line of log: its level, the part of the library it comes from, its text. Both borrow
 // for the length of the call.
 typedef void (*qrt_log_fn_t)(void *user_data,
@@ -1318,6 +1322,27 @@ qrt_bytes_t qrt_redrive_report_failed_reason(const qrt_redrive_report_t *report,
 
 // Frees a report. NULL does nothing. Any thread.
 void qrt_redrive_report_free(qrt_redrive_report_t *report);
+
+// Reads the whole log of the `file:` store in a folder and says what is there, as JSON: its
+// `version`, `segment_bytes`, `segments` with their files, where the log ends (`end`) and is known
+// to be on the disk (`flushed`), its `frames`, the `queues` with their `messages` and `dead`
+// letters, the `damaged` parts (`from`, `to`), which a sound store has none of, and whether the
+// `index` is of this run of the machine. Changes nothing, and takes no lock: a store in use is
+// read up to what is there. Waits for the disk. The caller owns `*report`. `QRT_ERR_CORRUPT` when
+// the folder holds no store, or one of another version; `QRT_ERR_UNSUPPORTED` where `file:` is
+// not. Any thread.
+qrt_status_t qrt_store_verify(qrt_bytes_t folder,
+                              qrt_buffer_t **report,
+                              qrt_error_t **error);
+
+// Writes what the log of the `file:` store in a folder says, a record a line, as JSON. Bodies and
+// the values of headers are left out. Changes nothing, and takes no lock. Waits for the disk;
+// `write` runs on this thread, must not throw, and gets no more once it has answered anything but
+// 0, which is `QRT_ERR_UNAVAILABLE`. Other errors as those of `qrt_store_verify`. Any thread.
+qrt_status_t qrt_store_dump(qrt_bytes_t folder,
+                            qrt_write_fn_t write,
+                            void *user_data,
+                            qrt_error_t **error);
 
 // The bytes of a buffer; empty for NULL. Borrows until the buffer is freed. Any thread.
 qrt_bytes_t qrt_buffer_bytes(const qrt_buffer_t *buffer);

@@ -1489,6 +1489,33 @@ private:
     detail::Handle<qrt_events_t, qrt_events_free> handle_;
 };
 
+/// What the log of the `file:` store in a folder holds, as JSON; see `qrt_store_verify`. Changes
+/// nothing. Waits for the disk.
+inline Result<std::string> verify_store(std::string_view folder) {
+    return detail::make<std::string>(
+        static_cast<qrt_buffer_t *>(nullptr),
+        [](qrt_buffer_t *made) {
+            const detail::Handle<qrt_buffer_t, qrt_buffer_free> owned(made);
+            return std::string(detail::text(qrt_buffer_bytes(made)));
+        },
+        [&](auto place, auto error) {
+            return qrt_store_verify(detail::lend(folder), place, error);
+        });
+}
+
+/// What the log of the `file:` store in a folder says, a record a line, as JSON, piece by piece to
+/// `write`, which must not throw; `false` ends it. Changes nothing. Waits for the disk.
+template <class Write>
+Result<void> dump_store(std::string_view folder, Write write) {
+    qrt_error_t *error = nullptr;
+    const auto forward = [](void *data, qrt_bytes_t text) {
+        return (*static_cast<Write *>(data))(detail::text(text)) ? 0 : 1;
+    };
+    if (qrt_store_dump(detail::lend(folder), forward, &write, &error) != QRT_OK)
+        return detail::error_of(error);
+    return {};
+}
+
 /// The version of the library, such as `0.1.0`.
 inline std::string_view version() noexcept { return detail::text(qrt_version()); }
 

@@ -50,6 +50,8 @@ mod dead_letter;
 
 mod redrive;
 
+mod store;
+
 mod buffer;
 
 mod error;
@@ -78,6 +80,7 @@ pub use send_results::*;
 pub use session::*;
 pub use settlement::*;
 pub use statistics::*;
+pub use store::*;
 pub use version::*;
 
 /// Memory for the bodies that messages copy in, for the whole process: a message belongs to no

@@ -397,6 +397,8 @@ static void dead_letters(void) {
 static void the_rest(void) {
     uint64_t size = 1, limit = 1;
     IS_EMPTY(qrt_buffer_bytes, NULL);
+    REFUSES("report", qrt_store_verify, text("/nowhere"), NULL);
+    REFUSES("write", qrt_store_dump, text("/nowhere"), NULL, NULL);
     DOES_NOTHING(qrt_buffer_free, NULL);
     ANSWERS(QRT_OK, qrt_error_status, NULL);
     IS_EMPTY(qrt_error_message, NULL);

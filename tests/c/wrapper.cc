@@ -313,6 +313,11 @@ static void an_event_queue_gathers_ends() {
     CHECK(body_of_first(ended[0].take<qr::Batch>().value()) == "a");
 }
 
+static void a_folder_without_a_store_is_not_read() {
+    CHECK(qr::verify_store("/nowhere").error().message().find("/nowhere") != std::string::npos);
+    CHECK(!qr::dump_store("/nowhere", [](std::string_view) { return true; }).has_value());
+}
+
 static void objects_move_and_go_in_any_order() {
     auto runtime = std::make_unique<qr::Runtime>();
     auto client = std::make_unique<qr::Client>(runtime->connect("memory:").get());
@@ -352,6 +357,7 @@ int main() {
     RUN(a_range_keeps_locks_and_drains);
     RUN(a_subscription_calls_until_it_is_stopped);
     RUN(an_event_queue_gathers_ends);
+    RUN(a_folder_without_a_store_is_not_read);
     RUN(objects_move_and_go_in_any_order);
     RUN(time_and_metrics);
 }
