@@ -21,6 +21,12 @@ npm_install() {
   touch "$1/node_modules"
 }
 
+# Runs a conformance runner beside the servers it also runs the scenarios against.
+beside_servers() {
+  cargo build --quiet "${BUILD[@]}"
+  timeout 600 target/release/services ministack localstack -- "$@"
+}
+
 # What the checking scripts print: "ok - NAME" or "not ok - NAME" for each, and `exit $failed` at
 # their end.
 failed=0

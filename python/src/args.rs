@@ -13,6 +13,12 @@ use crate::error::invalid_argument;
 /// Seconds as a number, or a `timedelta`.
 pub(crate) fn duration(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Duration> {
     let py = value.py();
+    // What most callers give, and give for every message.
+    if let Ok(whole) = value.cast_exact::<PyInt>()
+        && let Ok(seconds) = whole.extract::<u32>()
+    {
+        return Ok(Duration::from_secs(seconds.into()));
+    }
     let seconds = if value.is_instance_of::<PyFloat>() || value.is_instance_of::<PyInt>() {
         value.extract::<f64>()?
     } else if let Ok(total) = value.call_method0(intern!(py, "total_seconds")) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration, PyStopIteration};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::{PyTypeInfo, intern};
+use pyo3::{PyTypeInfo, ffi, intern};
 use queue_runtime_bindings::{Batch, Flags, Op, Output, Result, Started};
 
 use crate::client::AsyncClient;
@@ -159,19 +159,25 @@ impl Verb for Iteration {
 ///
 /// Cancelled while it waits, it ends when the operation has ended, and what that brought meanwhile
 /// is given back.
-#[pyclass(module = "queue_runtime", weakref)]
+#[pyclass(module = "queue_runtime")]
 pub(crate) struct Call {
     name: &'static str,
     state: State,
-    waiting: Option<Waiting>,
-    /// What it ends with once a cancelled operation has ended.
-    thrown: Option<PyErr>,
 }
 
 enum State {
     Verb(Box<dyn Verb>),
+    Waits(Box<Waits>),
     Ended(Py<PyAny>),
     Over,
+}
+
+/// A verb that goes on. Dropped, it is cancelled.
+struct Waits {
+    verb: Box<dyn Verb>,
+    waiting: Waiting,
+    /// What it ends with once its cancelled operation has ended.
+    thrown: Option<PyErr>,
 }
 
 enum Step {
@@ -181,67 +187,58 @@ enum Step {
 
 impl Call {
     fn object(py: Python<'_>, name: &'static str, state: State) -> PyResult<Py<PyAny>> {
-        let call = Self {
-            name,
-            state,
-            waiting: None,
-            thrown: None,
-        };
-        Ok(Py::new(py, call)?.into_any())
+        Ok(Py::new(py, Self { name, state })?.into_any())
     }
 
     /// Goes on: the future to wait for, or what came of it.
     fn step(&mut self, py: Python<'_>) -> PyResult<Step> {
-        let stepped = self.try_step(py);
-        if !matches!(stepped, Ok(Step::Wait(_))) {
-            self.end();
-        }
-        stepped
-    }
-
-    fn try_step(&mut self, py: Python<'_>) -> PyResult<Step> {
-        let verb = match &mut self.state {
-            State::Verb(verb) => verb,
-            State::Ended(value) => return Ok(Step::Over(value.clone_ref(py))),
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::Verb(mut verb) => match verb.step(py)? {
+                Some(value) => Ok(Step::Over(value)),
+                None => self.wait(py, verb),
+            },
+            State::Waits(waits) => self.wait_on(py, waits),
+            State::Ended(value) => Ok(Step::Over(value)),
             State::Over => {
                 let problem = "cannot reuse already awaited coroutine";
-                return Err(PyRuntimeError::new_err(problem));
+                Err(PyRuntimeError::new_err(problem))
             }
-        };
-        if let Some(thrown) = &self.thrown {
-            if verb.operation().is_none_or(|operation| operation.abandon()) {
-                return Err(thrown.clone_ref(py));
-            }
-        } else if let Some(value) = verb.step(py)? {
-            return Ok(Step::Over(value));
         }
+    }
+
+    /// Begins to wait.
+    fn wait(&mut self, py: Python<'_>, verb: Box<dyn Verb>) -> PyResult<Step> {
         let Some(operation) = verb.operation() else {
             return Err(PyRuntimeError::new_err("there is nothing to wait for"));
         };
-        let waiting = match &self.waiting {
-            Some(waiting) if waiting.is_for(&operation) => waiting,
-            _ => self
-                .waiting
-                .insert(Waiting::new(py, verb.home(), operation)?),
-        };
-        waiting.future(py).map(Step::Wait)
+        let waiting = Waiting::new(py, verb.home(), operation)?;
+        let future = waiting.future(py)?;
+        self.state = State::Waits(Box::new(Waits {
+            verb,
+            waiting,
+            thrown: None,
+        }));
+        Ok(Step::Wait(future))
     }
 
-    /// Forgets everything. What still goes on is cancelled.
-    fn end(&mut self) {
-        self.waiting = None;
-        self.thrown = None;
-        if let State::Verb(verb) = std::mem::replace(&mut self.state, State::Over)
-            && let Some(operation) = verb.operation()
-        {
-            operation.abandon();
+    /// Takes what came, or goes on waiting.
+    fn wait_on(&mut self, py: Python<'_>, mut waits: Box<Waits>) -> PyResult<Step> {
+        if let Some(thrown) = &waits.thrown {
+            if waits.waiting.operation().abandon() {
+                return Err(thrown.clone_ref(py));
+            }
+        } else if let Some(value) = waits.verb.step(py)? {
+            return Ok(Step::Over(value));
         }
-    }
-}
-
-impl Drop for Call {
-    fn drop(&mut self) {
-        self.end();
+        // A consumer goes from one receive to the next.
+        if let Some(operation) = waits.verb.operation()
+            && !waits.waiting.is_for(&operation)
+        {
+            waits.waiting = Waiting::new(py, waits.verb.home(), operation)?;
+        }
+        let future = waits.waiting.future(py)?;
+        self.state = State::Waits(waits);
+        Ok(Step::Wait(future))
     }
 }
 
@@ -260,7 +257,13 @@ impl Call {
             Step::Wait(future) => Ok(Some(future)),
             // Without a value the end needs no exception.
             Step::Over(value) if value.is_none(py) => Ok(None),
-            Step::Over(value) => Err(PyStopIteration::new_err((value,))),
+            Step::Over(value) => {
+                // SAFETY: the interpreter's lock is held, and the value lives. That nothing is
+                // given then ends the iteration with what is set here: to make an exception of it
+                // is dear, and the interpreter mostly wants the value alone.
+                unsafe { ffi::PyErr_SetObject(ffi::PyExc_StopIteration, value.as_ptr()) };
+                Ok(None)
+            }
         }
     }
 
@@ -285,12 +288,15 @@ impl Call {
         tb: Option<Bound<'_, PyAny>>,
     ) -> PyResult<Py<PyAny>> {
         let error = thrown(typ, val, tb)?;
-        let waits = self.waiting.is_some() && self.thrown.is_none();
-        if !(waits && is_cancellation(py, &error)?) {
-            self.end();
-            return Err(error);
+        match &mut self.state {
+            State::Waits(waits) if waits.thrown.is_none() && is_cancellation(py, &error)? => {
+                waits.thrown = Some(error);
+            }
+            _ => {
+                self.state = State::Over;
+                return Err(error);
+            }
         }
-        self.thrown = Some(error);
         match self.step(py)? {
             Step::Wait(future) | Step::Over(future) => Ok(future),
         }
@@ -298,7 +304,7 @@ impl Call {
 
     /// Ends it. What still goes on is cancelled.
     fn close(&mut self) {
-        self.end();
+        self.state = State::Over;
     }
 
     #[getter]

@@ -129,6 +129,14 @@ impl Hubs {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The running loop, and its hub.
+    fn of_running_loop(&self, py: Python<'_>, runtime: &Runtime) -> PyResult<(Py<PyAny>, Py<Hub>)> {
+        static GET: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let event_loop = GET.import(py, "asyncio", "get_running_loop")?.call0()?;
+        let hub = self.get(&event_loop, runtime)?;
+        Ok((event_loop.unbind(), hub))
+    }
+
     /// The hub of a loop, made at its first use.
     fn get(&self, event_loop: &Bound<'_, PyAny>, runtime: &Runtime) -> PyResult<Py<Hub>> {
         let py = event_loop.py();
@@ -249,7 +257,7 @@ fn running_loop(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
     Ok((!event_loop.is_none()).then_some(event_loop))
 }
 
-/// An operation's place in a hub.
+/// An operation's place in a hub. Dropped, the operation is abandoned.
 pub(crate) struct Waiting {
     hub: Py<Hub>,
     event_loop: Py<PyAny>,
@@ -264,18 +272,22 @@ impl Waiting {
         home: &Home,
         operation: Arc<dyn Operation>,
     ) -> PyResult<Self> {
-        static GET: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        let event_loop = GET.import(py, "asyncio", "get_running_loop")?.call0()?;
-        let hub = home.hubs.get(&event_loop, &home.runtime)?;
+        let found = home.hubs.of_running_loop(py, &home.runtime);
+        let (event_loop, hub) = found.inspect_err(|_| {
+            operation.abandon();
+        })?;
         let tag = hub.get().next_tag.fetch_add(1, Relaxed) & Events::MAX_TAG;
         operation.watch(&hub.get().events, tag).raise(py)?;
-        let event_loop = event_loop.unbind();
         Ok(Self {
             hub,
             event_loop,
             operation,
             tag,
         })
+    }
+
+    pub(crate) fn operation(&self) -> &dyn Operation {
+        &*self.operation
     }
 
     pub(crate) fn is_for(&self, operation: &Arc<dyn Operation>) -> bool {
@@ -302,5 +314,6 @@ impl Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         drop(self.hub.get().remove(self.tag));
+        self.operation.abandon();
     }
 }

@@ -1,5 +1,6 @@
 //! What became of batches: result i belongs to entry i.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use pyo3::exceptions::PyIndexError;
@@ -10,10 +11,27 @@ use queue_runtime_bindings as abi;
 
 use crate::error::{Raise, object};
 
+/// Results, of one entry's own or shared by those of a batch.
+enum Kept<T> {
+    Own(T),
+    Shared(Arc<T>),
+}
+
+impl<T> Deref for Kept<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        match self {
+            Self::Own(results) => results,
+            Self::Shared(results) => results,
+        }
+    }
+}
+
 /// What became of a message that was sent.
-#[pyclass(frozen, module = "queue_runtime", weakref)]
+#[pyclass(frozen, module = "queue_runtime")]
 pub(crate) struct SendResult {
-    results: Arc<abi::SendResults>,
+    results: Kept<abi::SendResults>,
     index: usize,
 }
 
@@ -22,7 +40,7 @@ impl SendResult {
     pub(crate) fn only(py: Python<'_>, results: abi::SendResults) -> PyResult<Py<PyAny>> {
         results.check(0).raise(py)?;
         let result = Self {
-            results: Arc::new(results),
+            results: Kept::Own(results),
             index: 0,
         };
         Ok(Py::new(py, result)?.into_any())
@@ -63,9 +81,9 @@ impl SendResult {
 }
 
 /// What became of a delivery that was settled or kept.
-#[pyclass(frozen, module = "queue_runtime", weakref)]
+#[pyclass(frozen, module = "queue_runtime")]
 pub(crate) struct SettleResult {
-    results: Arc<abi::SettleResults>,
+    results: Kept<abi::SettleResults>,
     index: usize,
 }
 
@@ -112,7 +130,7 @@ fn raise_for_errors(results: &Bound<'_, PyAny>, errors: bool) -> PyResult<()> {
 macro_rules! sequence {
     ($(#[$doc:meta])* $class:ident of $element:ident, from $results:ty) => {
         $(#[$doc])*
-        #[pyclass(frozen, sequence, module = "queue_runtime", weakref)]
+        #[pyclass(frozen, sequence, module = "queue_runtime")]
         pub(crate) struct $class(Arc<$results>);
 
         impl $class {
@@ -121,7 +139,7 @@ macro_rules! sequence {
             }
 
             fn element(&self, index: usize) -> $element {
-                $element { results: self.0.clone(), index }
+                $element { results: Kept::Shared(self.0.clone()), index }
             }
         }
 

@@ -18,28 +18,33 @@ export function checkValue(name, wanted, got) {
 }
 
 /** How a verb must end: what came, or `undefined` when it failed as it must. */
-export async function checkEnd(wanted, verb) {
+export async function checkEnd(world, wanted, verb) {
   let came;
   try {
     came = await verb;
   } catch (error) {
-    checkError(wanted, error);
+    checkError(world, wanted, error);
     return undefined;
   }
   check(wanted === undefined, `succeeded, expected ${show(wanted)}`);
   return came;
 }
 
-export function checkError(wanted, error) {
+export function checkError(world, wanted, error) {
   if (wanted === undefined || error.code === undefined) throw error;
   const expected = isTable(wanted) ? wanted : { kind: wanted };
   const kinds = [expected.kind];
   // A lost lock also makes a receipt invalid, and says more.
   if (expected.kind === "invalid_receipt") kinds.push("lock_lost", "session_lock_lost");
   check(kinds.includes(error.code), `the error is ${error}, expected ${expected.kind}`);
-  for (const key of ["field", "capability", "queue", "size", "limit"]) {
+  for (const key of ["field", "capability", "size", "limit"]) {
     checkValue(`its ${key}`, expected[key], error[key]);
   }
+  checkQueue(world, "its queue", expected.queue, error.queue);
+}
+
+function checkQueue(world, name, wanted, got) {
+  checkValue(name, wanted && world.queueName(wanted), got);
 }
 
 /** Whether these messages came, in this order or in any. */
@@ -82,7 +87,7 @@ function difference(world, wanted, message) {
     state: () => [wanted.state, message.state],
     reason: () => [wanted.reason, message.reason],
     description: () => [wanted.description, text(message.description)],
-    source: () => [wanted.source, message.source],
+    source: () => [wanted.source && world.queueName(wanted.source), message.source],
     enqueued_at: () => [moment(wanted.enqueued_at), message.enqueuedAt.getTime()],
     locked_until: () => [moment(wanted.locked_until), message.lockedUntil.getTime()],
     first_delivered_at: () => [

@@ -1,6 +1,6 @@
 // What the scenarios run against: the entries of targets.toml.
 
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -51,9 +51,19 @@ export class Target {
       url: this.#url.replace("{folder}", folder),
       // An empty name stays empty: it is a mistake on purpose.
       queueName: (name) => name && prefix + name,
-      // Threads of the store may outlive its last client by the work they are at.
-      remove: () => folder && rmSync(folder, { recursive: true, force: true, maxRetries: 20 }),
+      remove: () => removeFolder(folder),
     };
+  }
+}
+
+/** Threads of the store may outlive its last client by the work they are at. */
+function removeFolder(folder) {
+  while (folder !== undefined && existsSync(folder)) {
+    try {
+      rmSync(folder, { recursive: true });
+    } catch (error) {
+      if (!["ENOTEMPTY", "ENOENT"].includes(error.code)) throw error;
+    }
   }
 }
 

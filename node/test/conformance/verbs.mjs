@@ -169,18 +169,18 @@ function filter(world, { where = {} }) {
 
 /** Waits for what comes of a verb, compares it, and keeps what later steps call by name. */
 export async function finish(world, step, verb) {
-  const came = await checkEnd(step.error, verb);
+  const came = await checkEnd(world, step.error, verb);
   if (step.error === undefined) await FINISH[step.verb]?.(world, step, came);
 }
 
 const FINISH = {
   send: (world, step, sent) => checkStored(world, { ...step, body: step.send }, sent),
   send_many: (world, step, results) =>
-    checkEach(step.send_many, results, (entry, result) =>
+    checkEach(world, step.send_many, results, (entry, result) =>
       checkStored(world, isTable(entry) ? entry : { body: entry }, result),
     ),
-  settle_many: (_, step, results) => checkEach(step.settle_many, results),
-  extend_many: (_, step, results) => checkEach(step.extend_many, results),
+  settle_many: (world, step, results) => checkEach(world, step.settle_many, results),
+  extend_many: (world, step, results) => checkEach(world, step.extend_many, results),
   extend: (world, step) => checkUntil(world, step, named(world.deliveries, step.extend)),
   renew: (world, step) => checkUntil(world, step, named(world.sessions, step.renew)),
   receive: (world, step, deliveries) => {
@@ -242,11 +242,11 @@ function checkStored(world, entry, sent) {
 }
 
 /** Result i belongs to entry i, whose error it must have, if any. */
-function checkEach(entries, results, stored = () => {}) {
+function checkEach(world, entries, results, stored = () => {}) {
   checkValue("the number of results", entries.length, results.length);
   for (const [index, entry] of entries.entries()) {
     const { error } = results[index];
-    if (error !== undefined) checkError(entry.error, error);
+    if (error !== undefined) checkError(world, entry.error, error);
     else check(entry.error === undefined, `entry ${index + 1}: succeeded, expected ${entry.error}`);
     if (error === undefined) stored(entry, results[index]);
   }

@@ -157,7 +157,7 @@ export class World {
     let opened = this.#queues.get(key);
     if (opened === undefined) {
       const options = this.#options.get(client) ?? this.#scenario.options;
-      opened = (await this.client(client)).queue(this.#store.queueName(queue), camelKeys(options));
+      opened = (await this.client(client)).queue(this.queueName(queue), camelKeys(options));
       // Where its first use does not.
       if (!this.target.has("create_at_first_use") && options?.create !== "never") {
         await opened.create().catch((error) => {
@@ -167,6 +167,11 @@ export class World {
       this.#queues.set(key, opened);
     }
     return opened;
+  }
+
+  /** The name that a queue of the scenario has in the store. */
+  queueName(name) {
+    return this.#store.queueName(name);
   }
 
   /** A moment of the scenario. */

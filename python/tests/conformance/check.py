@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,8 +20,10 @@ _TEXTS = {"session", "correlation_id", "content_type", "description"}
 class Context:
     """What the names and moments of a scenario stand for."""
 
-    def __init__(self, start: datetime) -> None:
+    def __init__(self, start: datetime, queue_name: Callable[[str], str]) -> None:
         self.start = start
+        #: The name that a queue of the scenario has in the store.
+        self.queue_name = queue_name
         #: Ids of sent messages, by their bodies.
         self.ids: dict[str, str] = {}
 
@@ -60,7 +62,8 @@ def ended(wanted: str | Table | None, error: QueueError | None, context: Context
     if not (lost and table["kind"] == "invalid_receipt"):
         equal("the error", table["kind"], error.kind)
     for name in table.keys() - {"kind"}:
-        equal(f"its {name}", table[name], getattr(error, name))
+        value = context.queue_name(table[name]) if name == "queue" else table[name]
+        equal(f"its {name}", value, getattr(error, name))
     return False
 
 
@@ -100,6 +103,8 @@ def _field(name: str, wanted: Any, got: Any, context: Context) -> None:
     elif name == "headers":
         for header, value in wanted.items():
             equal(f"header {header!r}", value, got.headers.get(header))
+    elif name == "source":
+        equal(name, context.queue_name(wanted), got.source)
     elif name in _MOMENTS:
         equal(name, context.moment(wanted), getattr(got, name))
     elif name in _TEXTS:
