@@ -131,5 +131,8 @@ fn dump(_: &Path, _: &mut Out) -> Result<()> {
 
 #[cfg(not(target_os = "linux"))]
 fn elsewhere() -> Error {
-    Error::new(ErrorKind::Unsupported, "stores of file: are not read on this system")
+    Error::new(
+        ErrorKind::Unsupported,
+        "stores of file: are not read on this system",
+    )
 }
