@@ -32,6 +32,8 @@ pub enum Unit {
     Bytes,
     #[serde(rename = "%")]
     Percent,
+    #[serde(rename = "requests")]
+    Requests,
 }
 
 /// One line of the table.

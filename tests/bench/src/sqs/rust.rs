@@ -1,6 +1,4 @@
-//! `sqs:` beside the SDK doing the same calls by hand, against the same server.
-//!
-//! The server is the ceiling of both, so what counts is the time of our processor per message.
+//! From Rust, beside the SDK doing the same calls by hand.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,11 +13,11 @@ use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use queue_runtime_core::{Message, Queue, ReceiveOptions, Runtime, RuntimeConfig, Verb};
 use queue_runtime_services::Service;
 
+use super::AREA;
 use crate::Result;
 use crate::measure::{Samples, rate, take_turns};
 use crate::report::{Goal, Row, Unit};
 
-const AREA: &str = "sqs";
 /// Messages of a round; the server slows down with its depth, so they never wait all together.
 const MESSAGES: u64 = 4_000;
 /// Loops at a time.
@@ -28,9 +26,8 @@ const BATCH: u64 = 10;
 const BODY_BYTES: usize = 1024;
 const ROUNDS: usize = 7;
 
-/// Every row of the area.
-pub fn rows() -> Result<Vec<Row>> {
-    let server = Service::start("ministack")?;
+/// Rate and processor's time.
+pub fn rows(server: &Service) -> Result<Vec<Row>> {
     let runtime = Runtime::new(RuntimeConfig::default())?;
     let url = format!(
         "sqs://us-east-1?endpoint={}&access_key_id=test&secret_access_key=test",
