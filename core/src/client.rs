@@ -79,7 +79,8 @@ impl Client {
         self.0.check_open().map_err(named)?;
         check_options(self.capabilities(), &options).map_err(named)?;
         let options = options.or(&self.0.settings.queue);
-        let definition = options.define().map_err(named)?;
+        let defaults = self.0.provider.queue_defaults();
+        let definition = options.clone().or(&defaults).define().map_err(named)?;
         let provider = self.0.provider.queue(name, &options).map_err(named)?;
         let capabilities = provider
             .capabilities()

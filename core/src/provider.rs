@@ -91,6 +91,11 @@ pub trait Provider: Send + Sync + 'static {
     /// What this provider can do, and its limits.
     fn capabilities(&self) -> &Capabilities;
 
+    /// What its queues are where nobody says otherwise and the defaults of all do not fit.
+    fn queue_defaults(&self) -> QueueOptions {
+        QueueOptions::default()
+    }
+
     /// The queue of this name. Checks name and options; creates nothing and asks no network.
     fn queue(&self, name: &str, options: &QueueOptions) -> Result<Arc<dyn ProviderQueue>>;
 

@@ -267,9 +267,9 @@ pub const DEFAULT_LOCK: Duration = Duration::from_secs(30);
 pub const DEFAULT_BUDGET: u32 = 5;
 /// How long a dedup id is remembered by default.
 pub const DEFAULT_DEDUP_WINDOW: Duration = Duration::from_secs(5 * 60);
-/// Messages an embedded queue holds by default.
+/// Messages an embedded queue holds by default, in memory.
 pub const DEFAULT_MAX_MESSAGES: u64 = 100_000;
-/// Bytes an embedded queue holds by default.
+/// Bytes an embedded queue holds by default, in memory.
 pub const DEFAULT_MAX_BYTES: u64 = 256 * 1024 * 1024;
 /// Bytes of one message of an embedded queue by default.
 pub const DEFAULT_MAX_MESSAGE_BYTES: u64 = 10 * 1024 * 1024;

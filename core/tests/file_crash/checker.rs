@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
 use queue_runtime_core::store::verify;
-use queue_runtime_core::{DeadLetterFilter, Runtime, RuntimeConfig};
+use queue_runtime_core::{DeadLetterFilter, Runtime, RuntimeConfig, dead_letter::reason};
 
 use crate::folder::Folder;
 use crate::journal::{self, Event, What};
@@ -224,6 +224,10 @@ fn contents(store: &Folder) -> Result<Contents, String> {
         .collect();
     if left.len() != peeked.len() {
         return Err("a message is there twice".to_owned());
+    }
+    let unread = dead.iter().find(|d| &*d.reason == reason::UNREADABLE);
+    if let Some(letter) = unread {
+        return Err(format!("{} cannot be read", letter.id));
     }
     let dead = dead.iter().map(|d| name(d.message.body())).collect();
     Ok((left, dead))

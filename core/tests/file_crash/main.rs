@@ -131,15 +131,17 @@ impl Crew {
             name: self.started,
         };
         self.started += 1;
-        let command = task.into_environment(&mut command).stdout(Stdio::piped());
+        let command = task.into_environment(&mut command);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
         self.children.push(command.spawn().unwrap());
     }
 
     fn kill(&mut self, which: usize) {
         let mut child = self.children.swap_remove(which);
         child.kill().unwrap();
+        // This closes its input. In a namespace the worker is a child of who was killed, and dies a
+        // little later: by a signal, or by the end of its input if that was not arranged for yet.
         child.wait().unwrap();
-        // In a namespace the worker is a child of who was killed, and dies a little later.
         let mut output = child.stdout.take().unwrap();
         std::io::Read::read_to_end(&mut output, &mut Vec::new()).unwrap();
     }

@@ -1,5 +1,6 @@
 //! A process that sends, receives and settles at random until it is killed.
 
+use std::io::Read;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -64,7 +65,16 @@ struct Worker {
     of_session: [u32; SESSIONS as usize],
 }
 
+/// Ends this process when who started it is gone.
+fn end_with_parent() {
+    std::thread::spawn(|| {
+        let _ = std::io::stdin().read(&mut [0]);
+        std::process::abort();
+    });
+}
+
 pub fn run(task: &Task) {
+    end_with_parent();
     let config = RuntimeConfig {
         worker_threads: Some(1),
         ..RuntimeConfig::default()

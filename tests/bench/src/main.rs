@@ -39,6 +39,12 @@ struct Args {
     /// Take part, as another process, in a row on this store.
     #[arg(long, hide = true)]
     take_part: Option<String>,
+    /// Answer, as another process, in a row on this store.
+    #[arg(long, hide = true)]
+    answer: Option<String>,
+    /// Answer, as another process, by a word of this file.
+    #[arg(long, hide = true)]
+    answer_by_futex: Option<String>,
     /// Run the yardstick's side of the lone loop.
     #[arg(long, requires = "callgrind")]
     yardstick: bool,
@@ -70,6 +76,12 @@ fn main() -> Result<()> {
     }
     if let Some(url) = args.take_part {
         return file::worker(&url);
+    }
+    if let Some(url) = args.answer {
+        return file::answer(&url);
+    }
+    if let Some(path) = args.answer_by_futex {
+        return file::answer_by_futex(&path);
     }
     let areas = match args.area.as_slice() {
         [] => Area::value_variants(),

@@ -8,8 +8,15 @@ use crate::error::{Error, ErrorKind};
 /// A file operation failed.
 #[cold]
 pub(super) fn io(what: &str, path: &Path, error: io::Error) -> Error {
+    let mut hint = "";
     let kind = match error.kind() {
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+        io::ErrorKind::PermissionDenied => {
+            hint = "; all users of a store, also those who only receive, need the right to read \
+                    and write its folder and the files in it";
+            ErrorKind::PermissionDenied
+        }
+        io::ErrorKind::ReadOnlyFilesystem => {
+            hint = "; a store is written to by all its users, also by those who only receive";
             ErrorKind::PermissionDenied
         }
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
@@ -18,7 +25,11 @@ pub(super) fn io(what: &str, path: &Path, error: io::Error) -> Error {
         io::ErrorKind::InvalidData => ErrorKind::Corrupt,
         _ => ErrorKind::Io,
     };
-    Error::new(kind, format!("cannot {what} {}: {error}", path.display())).with_source(error)
+    Error::new(
+        kind,
+        format!("cannot {what} {}: {error}{hint}", path.display()),
+    )
+    .with_source(error)
 }
 
 /// The index file failed.

@@ -1,4 +1,4 @@
-//! The call that brings a file to the disk, where tests can make it fail.
+//! What the engine asks of a disk and of a calendar that may be wrong, where tests can make it so.
 
 use std::fs::File;
 use std::io;
@@ -10,14 +10,28 @@ pub(super) fn sync(file: &File) -> io::Result<()> {
     file.sync_data()
 }
 
+/// Wall time in nanoseconds since 1970, as the machine's calendar has it.
+pub(super) fn wall_time() -> i64 {
+    let wall = super::sys::wall_time();
+    #[cfg(test)]
+    let wall = wall + injected::WALL_SHIFT.get();
+    wall
+}
+
 #[cfg(test)]
 pub(super) mod injected {
+    use std::cell::Cell;
     use std::collections::HashSet;
     use std::fs::File;
     use std::io;
     use std::os::unix::fs::MetadataExt;
     use std::path::Path;
     use std::sync::{Mutex, PoisonError};
+
+    thread_local! {
+        /// How far the calendar is wrong, in nanoseconds, for steps of this thread.
+        pub(in crate::providers::file) static WALL_SHIFT: Cell<i64> = const { Cell::new(0) };
+    }
 
     static BROKEN: Mutex<Option<HashSet<(u64, u64)>>> = Mutex::new(None);
 

@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use super::engine::step::Ground;
 use super::index::region::Cell;
 use super::log::frame::read_record;
-use super::log::record::{MessageHead, Record, read_message};
+use super::log::record::{Death, MessageHead, Record, read_message};
 use crate::body_pool::BodyPool;
 use crate::message::Message;
 
@@ -90,18 +90,22 @@ impl Ground {
     pub(super) fn read_deaths<T>(
         &self,
         spots: &[Spot],
-        mut say: impl FnMut(&super::log::record::Death<'_>) -> T,
+        mut say: impl FnMut(&Death<'_>) -> T,
     ) -> Vec<Option<T>> {
         let mut said: Vec<_> = spots.iter().map(|_| None).collect();
         self.read_all(spots, |index, bytes| {
-            let record = bytes.and_then(read_record);
-            if let Some(Record::Death(death)) =
-                record.and_then(|(kind, payload)| Record::read(kind, payload))
-            {
-                said[index] = Some(say(&death));
-            }
+            said[index] = bytes.and_then(|bytes| death_in(bytes, &mut say));
         });
         said
+    }
+}
+
+/// What the record of a death says to the caller, if these bytes are one.
+pub(super) fn death_in<T>(bytes: &[u8], say: impl FnOnce(&Death<'_>) -> T) -> Option<T> {
+    let (kind, payload) = read_record(bytes)?;
+    match Record::read(kind, payload)? {
+        Record::Death(death) => Some(say(&death)),
+        _ => None,
     }
 }
 

@@ -76,6 +76,7 @@ impl Store {
             let _shared = self.enter();
             let tail = header.tail.get();
             header.flush_mark.put(tail);
+            self.ground.files.renew(header.generation.get());
             tail
         };
         let size = header.segment_bytes.get();

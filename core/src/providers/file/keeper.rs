@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::engine::append::{Of, add_file, check_bound};
+use super::engine::append::{Of, add_file, check_bound, gains_by_copying};
 use super::engine::step::Step;
 use super::fault;
 use super::index::layout::{
@@ -45,24 +45,33 @@ impl Store {
     }
 
     fn start_keeper(self: Arc<Self>) {
-        if self.threads.keeping.swap(true, Ordering::AcqRel) {
+        if self.threads.keeper_wakes.fetch_add(1, Ordering::AcqRel) > 0 {
             return;
         }
         let spawned = std::thread::Builder::new()
             .name("qrt-keep".to_owned())
             .spawn({
                 let store = self.clone();
-                move || {
-                    let kept = store.keep();
-                    store.threads.keeping.store(false, Ordering::Release);
-                    if let Err(error) = kept {
-                        tracing::warn!(folder = %store.folder.display(), %error, "files are not kept");
-                    }
-                }
+                move || store.keep_while_woken()
             });
         if let Err(error) = spawned {
             tracing::error!(%error, "no thread for the keeper");
-            self.threads.keeping.store(false, Ordering::Release);
+            self.threads.keeper_wakes.store(0, Ordering::Release);
+        }
+    }
+
+    /// The thread: looks once for each wake at least that came before it looked.
+    fn keep_while_woken(&self) {
+        let wakes = &self.threads.keeper_wakes;
+        loop {
+            let seen = wakes.load(Ordering::Acquire);
+            if let Err(error) = self.keep() {
+                tracing::warn!(folder = %self.folder.display(), %error, "files are not kept");
+            }
+            let none_since = wakes.compare_exchange(seen, 0, Ordering::AcqRel, Ordering::Relaxed);
+            if none_since.is_ok() {
+                return;
+            }
         }
     }
 
@@ -81,22 +90,33 @@ impl Store {
 
     fn keep_all(&self, header: &Header) -> Result<()> {
         self.forget_old_dedup_ids()?;
-        while self.drop_first_segment(header)? {}
-        while self.needs_file(header) {
-            self.make_file(header)?;
-        }
+        while self.drop_first_segment(header, false)? {}
+        let made = self.make_files(header);
+        while self.drop_first_segment(header, true)? {}
         self.step(|step| {
             pool::shrink(step.r, KEPT_BLOCKS, 256);
             Ok(())
         })?;
-        Ok(())
+        made
     }
 
     // --- files --------------------------------------------------------------------------------
 
     fn needs_file(&self, header: &Header) -> bool {
         header.free_files_len.get() < 2
-            && check_bound(&self.ground.region, self.ground.max_store_bytes).is_ok()
+            && check_bound(
+                &self.ground.region,
+                self.ground.max_store_bytes,
+                header.segment_bytes.get(),
+            )
+            .is_ok()
+    }
+
+    fn make_files(&self, header: &Header) -> Result<()> {
+        while self.needs_file(header) {
+            self.make_file(header)?;
+        }
+        Ok(())
     }
 
     fn make_file(&self, header: &Header) -> Result<()> {
@@ -130,8 +150,9 @@ impl Store {
 
     // --- segments -----------------------------------------------------------------------------
 
-    /// Drops the first segment, if it is time. Answers whether it was.
-    fn drop_first_segment(&self, header: &Header) -> Result<bool> {
+    /// Drops the first segment, if it is time: nothing in it is needed, or the rest may be copied,
+    /// and the log is long, or the file is needed. Answers whether it was dropped.
+    fn drop_first_segment(&self, header: &Header, may_copy: bool) -> Result<bool> {
         let (first, number, live, wanted) = {
             let _shared = self.enter();
             let size = header.segment_bytes.get();
@@ -140,7 +161,9 @@ impl Store {
             let live = segment.live.get();
             let used = last - first + 1;
             let needed = header.live_bytes.get().saturating_mul(2) / size + SLACK_SEGMENTS;
-            let wanted = first < last && (live == 0 || used > needed);
+            let is_long = used > needed && header.free_files_len.get() > 1;
+            let copy = may_copy && (is_long || gains_by_copying(&self.ground.region));
+            let wanted = first < last && (live == 0 || copy);
             (first, segment.file.get(), live, wanted)
         };
         if !wanted {
@@ -247,7 +270,7 @@ fn copies(kind: u32) -> bool {
 
 impl Step<'_> {
     /// Says again, at the end of the log, what a record says, if it is still needed.
-    fn copy(&mut self, raw: &RawRecord<'_>) -> Result<()> {
+    pub(super) fn copy(&mut self, raw: &RawRecord<'_>) -> Result<()> {
         match Record::read(raw.kind, raw.payload) {
             Some(Record::Message(head, content)) => {
                 let is_it = |slot: &&Message| {

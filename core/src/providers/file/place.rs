@@ -1,7 +1,8 @@
 //! The folder of a store: may a store live here at all?
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use super::fault;
@@ -69,6 +70,7 @@ pub(super) fn prepare(folder: &Path) -> Result<()> {
         }
         Err(e) => return Err(of_parent(folder, e)),
     }
+    sys::check_writable(folder).map_err(|e| fault::io("write to", folder, e))?;
     let kind = sys::file_system(folder).map_err(|e| fault::io("look at", folder, e))?;
     check_file_system(folder, kind)
 }
@@ -100,13 +102,39 @@ fn check_file_system(folder: &Path, kind: u32) -> Result<()> {
 /// Opens a file of the store for reading and writing; makes it if it is not there.
 pub(super) fn file(folder: &Path, name: &str) -> Result<File> {
     let path = folder.join(name);
-    OpenOptions::new()
+    let opened = OpenOptions::new()
         .read(true)
         .write(true)
         .create(true)
         .truncate(false)
-        .open(&path)
-        .map_err(|e| fault::io("open", &path, e))
+        .open(&path);
+    let file = opened.map_err(|e| fault::io("open", &path, e))?;
+    share(&file, folder);
+    Ok(file)
+}
+
+/// Lets those write to a file of one's own who may write to its folder by the folder's group,
+/// whatever one's `umask`: users of a group share a store by sharing its folder. Where that cannot
+/// be had, the others are told when they open the file.
+pub(super) fn share(file: &File, folder: &Path) {
+    if let Err(error) = try_share(file, folder) {
+        tracing::debug!(folder = %folder.display(), %error, "a file is not the group's");
+    }
+}
+
+fn try_share(file: &File, folder: &Path) -> io::Result<()> {
+    const GROUP_READS_AND_WRITES: u32 = 0o060;
+    const GROUP_WRITES: u32 = 0o020;
+    let (found, of_folder) = (file.metadata()?, std::fs::metadata(folder)?);
+    let mode = found.mode() | GROUP_READS_AND_WRITES;
+    let is_own = found.uid() == sys::effective_user();
+    if is_own && of_folder.mode() & GROUP_WRITES != 0 && found.mode() != mode {
+        if found.gid() != of_folder.gid() {
+            fchown(file, None, Some(of_folder.gid()))?;
+        }
+        file.set_permissions(Permissions::from_mode(mode))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

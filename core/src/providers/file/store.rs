@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::Notify;
@@ -63,7 +63,8 @@ pub(super) struct Store {
 pub(super) struct Threads {
     pub(super) waiting: AtomicBool,
     pub(super) flushing: AtomicBool,
-    pub(super) keeping: AtomicBool,
+    /// Wakes of the keeper since its thread began; 0: it has none.
+    pub(super) keeper_wakes: AtomicU32,
 }
 
 /// What a step of this store works with.
@@ -161,8 +162,7 @@ impl Store {
         }
         if alone && !is_ready {
             void(&ground.region, &identity);
-            let first = first_segment(folder, &superblock)?;
-            recovery::rebuild(folder, &ground, first, options.repair)?;
+            recovery::rebuild(folder, &ground, &superblock, options.repair)?;
         }
         let store = Self {
             me: Weak::new(),
@@ -189,8 +189,7 @@ impl Store {
 
     /// The first step: joins the members, and lets go of what dead ones had.
     fn locks_enter_once(&self) -> Result<()> {
-        self.step(|step| step.bury_members(&self.locks).map(drop))
-            .map(drop)
+        self.bury_the_dead_in_a_step().map(drop)
     }
 
     /// Takes a step. Answers with its result the position up to which the log must be on the disk
@@ -233,6 +232,7 @@ impl Store {
         if header.status.get() != status::READY {
             self.rebuild().map_err(Failed::With)?;
         }
+        self.ground.files.renew(header.generation.get());
         let own = &mut *guard;
         let rejoined = own.generation != header.generation.get();
         let now = self.ground.time.now(header);
@@ -297,8 +297,7 @@ impl Store {
     }
 
     fn rebuild(&self) -> Result<()> {
-        let first = first_segment(&self.folder, &self.superblock)?;
-        recovery::rebuild(&self.folder, &self.ground, first, self.repair).map(drop)
+        recovery::rebuild(&self.folder, &self.ground, &self.superblock, self.repair).map(drop)
     }
 
     /// Rings and tells whom a step lets go on.
@@ -330,7 +329,7 @@ impl Store {
 
     /// Lets go of what dead stores had. Answers whether there was one.
     pub(super) fn bury_the_dead(&self) -> Result<bool> {
-        let (any, _) = self.step(|step| step.bury_members(&self.locks))?;
+        let any = self.bury_the_dead_in_a_step()?;
         if any
             && self.ground.region.header().synced.load(Ordering::Acquire)
                 < self.ground.region.header().tail.get()
@@ -339,6 +338,14 @@ impl Store {
             self.flush_soon();
         }
         Ok(any)
+    }
+
+    fn bury_the_dead_in_a_step(&self) -> Result<bool> {
+        let buried = self.step(|step| {
+            step.settles = true;
+            step.bury_members(&self.locks)
+        });
+        buried.map(|(any, _)| any)
     }
 
     /// The number of this store's member.
@@ -410,6 +417,7 @@ impl Drop for Store {
             return;
         }
         let left = self.step(|step| {
+            step.settles = true;
             // Steps of a store need a member; this one's last thing is to leave.
             step.leave_store(member)?;
             step.me = NIL;
@@ -543,22 +551,6 @@ fn create_superblock(folder: &Path, options: &FileOptions, is_virtual: bool) -> 
         .sync_folder()
         .map_err(failed)?;
     Ok(superblock)
-}
-
-fn first_segment(folder: &Path, superblock: &Superblock) -> Result<u64> {
-    let path = folder.join("store");
-    let first = superblock
-        .first_segment()
-        .map_err(|e| fault::io("read", &path, e))?;
-    first.ok_or_else(|| {
-        Error::new(
-            ErrorKind::Corrupt,
-            format!(
-                "{} is damaged; restore the folder from a copy",
-                path.display()
-            ),
-        )
-    })
 }
 
 #[cold]

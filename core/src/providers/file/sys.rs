@@ -1,6 +1,7 @@
 //! What the engine asks of Linux and the standard library does not offer, behind safe functions:
 //! futexes, locks of open file descriptions, shared mappings, space of files, clocks and forks.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
@@ -187,10 +188,28 @@ pub(super) fn punch(file: &File, start: u64, len: u64) -> io::Result<()> {
     check(unsafe { libc::fallocate(file.as_raw_fd(), mode, start as i64, len as i64) }).map(drop)
 }
 
+fn c_path(path: &Path) -> io::Result<CString> {
+    use std::os::unix::ffi::OsStrExt;
+    Ok(CString::new(path.as_os_str().as_bytes())?)
+}
+
+/// An error when this process may not make files in this folder.
+pub(super) fn check_writable(folder: &Path) -> io::Result<()> {
+    let (path, mode) = (c_path(folder)?, libc::W_OK | libc::X_OK);
+    // SAFETY: the path outlives the call.
+    check(unsafe { libc::faccessat(libc::AT_FDCWD, path.as_ptr(), mode, libc::AT_EACCESS) })
+        .map(drop)
+}
+
+/// The user whose rights this process has.
+pub(super) fn effective_user() -> u32 {
+    // SAFETY: a call without arguments that cannot fail.
+    unsafe { libc::geteuid() }
+}
+
 /// The number of the kind of file system that a path is on.
 pub(super) fn file_system(path: &Path) -> io::Result<u32> {
-    use std::os::unix::ffi::OsStrExt;
-    let path = std::ffi::CString::new(path.as_os_str().as_bytes())?;
+    let path = c_path(path)?;
     // SAFETY: all zeroes are a valid value of this plain structure.
     let mut answer: libc::statfs = unsafe { std::mem::zeroed() };
     // SAFETY: path and answer outlive the call.

@@ -1,9 +1,19 @@
-//! What cannot be seen from outside of the crate: a disk that fails.
+//! What cannot be seen from outside of the crate: a disk that fails, a calendar that jumps, and
+//! files that are kept between two halves of a verb.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::faults::injected::break_syncs_of;
-use crate::{Client, ErrorKind, Message, Queue, ReceiveOptions, Runtime, RuntimeConfig, blocking};
+use super::faults::injected::{WALL_SHIFT, break_syncs_of};
+use super::index::region::Cell;
+use super::options::FileOptions;
+use super::store::Store;
+use super::view::View;
+use crate::{
+    Client, Delivery, ErrorKind, Message, Queue, ReceiveOptions, Runtime, RuntimeConfig, blocking,
+};
 
 struct Kit {
     folder: PathBuf,
@@ -109,4 +119,195 @@ fn an_interval_is_flushed_by_itself_and_os_never_is() {
     let kit = Kit::new("commit", "durability=commit");
     kit.send().unwrap();
     assert!(synced(&kit).flushed.unwrap() >= synced(&kit).end);
+}
+
+// --- the calendar -----------------------------------------------------------------------------
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+/// The calendar of this thread is wrong, until the test is over.
+struct Calendar;
+
+impl Calendar {
+    fn ahead(by: Duration) -> Self {
+        WALL_SHIFT.set(by.as_nanos() as i64);
+        Self
+    }
+
+    fn behind(by: Duration) -> Self {
+        WALL_SHIFT.set(-(by.as_nanos() as i64));
+        Self
+    }
+}
+
+impl Drop for Calendar {
+    fn drop(&mut self) {
+        WALL_SHIFT.set(0);
+    }
+}
+
+impl Kit {
+    /// Two messages: one comes in an hour, the other is gone in an hour.
+    fn with_timers(name: &str) -> Self {
+        let kit = Self::new(name, "durability=os");
+        kit.put(Message::new("delayed").delay(HOUR));
+        kit.put(Message::new("mortal").ttl(HOUR));
+        kit
+    }
+
+    fn put(&self, message: Message) {
+        let sent = self.runtime.block_on(self.queue.send(message));
+        sent.unwrap().unwrap();
+    }
+
+    fn look(&self) -> Vec<Delivery> {
+        let options = ReceiveOptions::new().max_messages(10).wait(Duration::ZERO);
+        let received = self.runtime.block_on(self.queue.receive(&options));
+        received.unwrap().unwrap()
+    }
+
+    fn depth(&self) -> u64 {
+        let statistics = self.runtime.block_on(self.queue.statistics());
+        statistics.unwrap().unwrap().depth()
+    }
+
+    fn store(&self) -> Arc<Store> {
+        let options = FileOptions::read(&BTreeMap::new()).unwrap();
+        Store::open(&self.runtime, &self.folder, options).unwrap()
+    }
+
+    /// The machine restarts: the index is void, and who opens the store builds it anew.
+    fn restart(mut self) -> Self {
+        let folder = std::mem::take(&mut self.folder);
+        drop(self);
+        let index = folder.join("index");
+        // Threads of the old store may outlive it by what they are at.
+        let maps = || std::fs::read_to_string("/proc/self/maps").unwrap();
+        while maps().contains(index.to_str().unwrap()) {
+            std::thread::yield_now();
+        }
+        std::fs::remove_file(index).unwrap();
+        Self::open(folder, "durability=os")
+    }
+}
+
+fn bodies(deliveries: &[Delivery]) -> Vec<&[u8]> {
+    deliveries.iter().map(|d| &**d.body()).collect()
+}
+
+#[test]
+fn a_calendar_that_jumps_moves_no_deadline_of_a_machine_that_runs() {
+    for jump in [Calendar::ahead, Calendar::behind] {
+        let kit = Kit::with_timers("jump");
+        let held = kit.look();
+        assert_eq!(bodies(&held), [b"mortal"]);
+        let _calendar = jump(100 * HOUR);
+        assert!(
+            kit.look().is_empty(),
+            "the lock holds, the delay is not over"
+        );
+        assert_eq!(kit.depth(), 2, "no life is over");
+        let acked = kit.runtime.block_on(held[0].ack());
+        acked.unwrap().unwrap();
+    }
+}
+
+#[test]
+fn delays_and_lives_go_by_the_calendar_while_the_machine_is_off() {
+    let kit = Kit::with_timers("off");
+    let calendar = Calendar::ahead(HOUR / 2);
+    let kit = kit.restart();
+    assert_eq!(bodies(&kit.look()), [b"mortal"]);
+    drop(calendar);
+    let _calendar = Calendar::ahead(2 * HOUR);
+    let kit = kit.restart();
+    assert_eq!(bodies(&kit.look()), [b"delayed"]);
+    assert_eq!(kit.depth(), 1);
+}
+
+#[test]
+fn a_calendar_that_was_lost_stands_at_the_end_of_the_log() {
+    let kit = Kit::with_timers("lost");
+    let calendar = Calendar::ahead(HOUR / 2);
+    kit.put(Message::new("half an hour later"));
+    drop(calendar);
+    // As on a machine whose battery is empty. What was to come in half an hour still is, not when
+    // the calendar of years ago gets there.
+    let _calendar = Calendar::behind(100_000 * HOUR);
+    let kit = kit.restart();
+    let store = kit.store();
+    let ((next, now), _) = store
+        .step(|step| Ok((step.next_deadline(), step.now)))
+        .unwrap();
+    let left = Duration::from_nanos(next - now);
+    assert!(left <= HOUR / 2 && left > HOUR / 3, "{left:?}");
+    assert_eq!(kit.depth(), 3);
+}
+
+// --- files that are kept between two halves of a verb -------------------------------------------
+
+impl Kit {
+    /// Lets the keeper of the files do all that it may.
+    fn keep_files(&self) {
+        self.store().keep().unwrap();
+    }
+
+    /// Sends and acks until the log has gone on by some segments.
+    fn churn(&self) {
+        for _ in 0..60 {
+            let messages = (0..10).map(|_| Message::new(vec![1; 10_000]));
+            let sent = self.queue.send_many(messages.collect::<Vec<_>>());
+            self.runtime.block_on(sent).unwrap().unwrap();
+            for delivery in self.look() {
+                self.runtime.block_on(delivery.ack()).unwrap().unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_moved_between_looking_and_reading_is_read_where_it_is() {
+    let kit = Kit::new("moved", "durability=os");
+    kit.put(Message::new("dead"));
+    let delivery = kit.look().remove(0);
+    let buried = delivery.dead_letter("bad", Some("a reason"));
+    kit.runtime.block_on(buried).unwrap().unwrap();
+    kit.put(Message::new("held"));
+    let _held = kit.look();
+    let view = view_of(&kit);
+    let (letters, _) = view
+        .step(|step, queue| Ok(step.letters(queue, None, 10)))
+        .unwrap();
+    let (shown, _) = view
+        .step(|step, queue| Ok(step.peek(queue, None, 10)))
+        .unwrap();
+    // The segment of both is copied forward, and its file is used again.
+    kit.churn();
+    kit.keep_files();
+    kit.churn();
+    let before = kit.store().ground.region.header().first_segment.get();
+    assert!(before > 0, "the first segment is there still");
+    let read = view.read_letters(letters).unwrap();
+    let (_, message, letter) = &read[0];
+    assert_eq!(&**message.as_ref().unwrap().body(), b"dead");
+    assert_eq!(
+        (&*letter.reason, letter.description.as_deref()),
+        ("bad", Some("a reason"))
+    );
+    let wanted: Vec<_> = shown.iter().map(|s| (s.slot, s.number, s.record)).collect();
+    let held = view.read_messages(&wanted).unwrap().remove(0);
+    assert_eq!(&**held.read().unwrap().body(), b"held");
+}
+
+/// The view of the queue that the provider has.
+fn view_of(kit: &Kit) -> View {
+    let options = crate::QueueOptions::default();
+    View {
+        name: "q".into(),
+        definition: options.define().unwrap(),
+        options,
+        store: kit.store(),
+        durability: super::options::Durability::Os,
+        bound: std::sync::atomic::AtomicU64::new(0),
+    }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::index::layout::{Header, NEVER};
 use super::log::record::NO_TIME;
-use super::sys;
+use super::{faults, sys};
 use crate::clock::{Clock, Tick, Timestamp};
 use crate::provider::Moment;
 
@@ -59,7 +59,17 @@ impl Time {
         if self.clock.is_none() {
             let ticks = (BASE + sys::boot_time()) as i64;
             self.offset
-                .store(sys::wall_time() - ticks, Ordering::Relaxed);
+                .store(faults::wall_time() - ticks, Ordering::Relaxed);
+        }
+    }
+
+    /// For this step wall time is not before this: a calendar that is behind what the log says, as
+    /// on a machine that has lost it, stands at the end of the log.
+    pub(super) fn not_before(&self, wall: i64) {
+        if self.clock.is_none() {
+            let ticks = (BASE + sys::boot_time()) as i64;
+            self.offset
+                .fetch_max(wall.saturating_sub(ticks), Ordering::Relaxed);
         }
     }
 

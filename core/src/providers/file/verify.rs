@@ -127,16 +127,7 @@ fn outside(folder: &Path) -> Result<Outside> {
 impl Outside {
     fn read(&self, folder: &Path, each: impl FnMut(Frame<'_>)) -> Result<Option<Reading>> {
         let survey = recovery::survey(folder, &self.files)?;
-        let size = self.superblock.identity.segment_bytes;
-        recovery::read_log(
-            folder,
-            &self.files,
-            size,
-            self.first,
-            &survey,
-            Damage::Note,
-            each,
-        )
+        recovery::read_log(folder, &self.files, self.first, &survey, Damage::Note, each)
     }
 }
 

@@ -1,8 +1,10 @@
 //! The durable engine.
 
+mod callers;
 mod one_store;
 mod opening;
 mod processes;
+mod waking;
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -20,6 +22,7 @@ use crate::memory::BODY;
 use crate::report::Row;
 
 pub use processes::worker;
+pub use waking::{answer, answer_by_futex};
 
 const AREA: &str = "file";
 const BATCH: usize = 100;
@@ -27,7 +30,9 @@ const BATCH: usize = 100;
 /// Every row of the area.
 pub fn rows() -> Result<Vec<Row>> {
     let mut rows = one_store::rows()?;
+    rows.push(callers::row()?);
     rows.push(processes::row()?);
+    rows.push(waking::row()?);
     rows.extend(opening::rows()?);
     Ok(rows)
 }
@@ -68,6 +73,10 @@ struct Bench {
 
 impl Bench {
     fn open(url: &str) -> Result<Self> {
+        Self::open_queue(url, "bench")
+    }
+
+    fn open_queue(url: &str, name: &str) -> Result<Self> {
         let runtime = Runtime::new(RuntimeConfig::default())?;
         let client = runtime.block_on(runtime.connect(url))??;
         let options = QueueOptions {
@@ -76,7 +85,7 @@ impl Bench {
             ..QueueOptions::default()
         };
         Ok(Self {
-            queue: client.queue_with("bench", options)?,
+            queue: client.queue_with(name, options)?,
             _client: client,
             runtime,
         })

@@ -9,6 +9,8 @@ use crate::memory::BODY;
 use crate::report::{Goal, Row, Unit};
 use crate::yardsticks::bare_log::BareLog;
 use crate::yardsticks::heed_queue::HeedQueue;
+use crate::yardsticks::redb_queue::RedbQueue;
+use crate::yardsticks::sqlite_queue::SqliteQueue;
 
 const ROUNDS: usize = 7;
 const MANY: u64 = 20_000;
@@ -38,7 +40,9 @@ fn committed() -> Result<Vec<Row>> {
     let others = Folder::new("commit-yardsticks")?;
     let mut bare = BareLog::new(&others.path().join("bare"))?;
     let mut heed = HeedQueue::new(&others.path().join("heed"), true)?;
-    let [many, bare_many, heed_many] = take_turns(
+    let mut sqlite = SqliteQueue::new(&others.path().join("sqlite"))?;
+    let mut redb = RedbQueue::new(&others.path().join("redb"))?;
+    let [many, bare_many, heed_many, sqlite_many, redb_many] = take_turns(
         ROUNDS,
         [
             &mut || timed(MANY, || ours.batches(MANY)),
@@ -50,6 +54,16 @@ fn committed() -> Result<Vec<Row>> {
             &mut || {
                 timed(MANY, || {
                     (0..MANY / BATCH as u64).try_for_each(|_| heed.cycle(&BODY, BATCH as u64))
+                })
+            },
+            &mut || {
+                timed(MANY, || {
+                    (0..MANY / BATCH as u64).try_for_each(|_| sqlite.cycle(&BODY, BATCH))
+                })
+            },
+            &mut || {
+                timed(MANY, || {
+                    (0..MANY / BATCH as u64).try_for_each(|_| redb.cycle(&BODY, BATCH as u64))
                 })
             },
         ],
@@ -82,6 +96,13 @@ fn committed() -> Result<Vec<Row>> {
             &heed_many,
             2.0,
         ),
+        row(
+            "commit, batches of 100: rusqlite, FULL",
+            &many,
+            &sqlite_many,
+            2.0,
+        ),
+        row("commit, batches of 100: redb", &many, &redb_many, 2.0),
         row(
             "commit, one at a time, blocking: two flushes",
             &one,

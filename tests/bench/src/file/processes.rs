@@ -25,12 +25,13 @@ pub fn worker(url: &str) -> Result<()> {
     Ok(())
 }
 
-struct Worker(Child);
+pub struct Worker(Child);
 
 impl Worker {
-    fn start(url: &str) -> Result<Self> {
+    /// Starts this program with an argument that says what to do, and waits until it is ready.
+    pub fn start(what: &str, of: &str) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(["--take-part", url]);
+        command.args([what, of]);
         let child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -69,7 +70,7 @@ pub fn row() -> Result<Row> {
     let alone = Bench::open(&one.url("commit"))?;
     let url = many.url("commit");
     let mut workers = (0..PROCESSES)
-        .map(|_| Worker::start(&url))
+        .map(|_| Worker::start("--take-part", &url))
         .collect::<Result<Vec<_>>>()?;
     let [four, one] = take_turns(
         ROUNDS,

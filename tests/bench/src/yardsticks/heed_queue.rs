@@ -12,6 +12,13 @@ use crate::Result;
 
 type Table = Database<Bytes, Bytes>;
 
+/// What one of many callers asks for.
+pub enum Verb {
+    Send(Vec<u8>),
+    Receive,
+    Ack(u64),
+}
+
 pub struct HeedQueue {
     messages: (Env, Table),
     locks: (Env, Table),
@@ -43,6 +50,50 @@ impl HeedQueue {
             head: 0,
             tail: 0,
         })
+    }
+
+    /// Does verbs in the order they came, in one transaction that is flushed when something lasts.
+    pub fn transaction<'v>(
+        &mut self,
+        verbs: impl Iterator<Item = &'v Verb>,
+    ) -> Result<Vec<Option<(u64, Vec<u8>)>>> {
+        let ((env, messages), (lock_env, locks)) = (&self.messages, &self.locks);
+        let mut txn = env.write_txn()?;
+        let mut lock = lock_env.write_txn()?;
+        let mut lasts = false;
+        let mut answers = Vec::new();
+        for verb in verbs {
+            answers.push(match verb {
+                Verb::Send(body) => {
+                    lasts = true;
+                    messages.put(&mut txn, &self.tail.to_be_bytes(), body)?;
+                    self.tail += 1;
+                    None
+                }
+                Verb::Receive if self.head == self.tail => None,
+                Verb::Receive => {
+                    let number = self.head;
+                    let key = number.to_be_bytes();
+                    let body = messages.get(&txn, &key)?.ok_or("no message")?.to_vec();
+                    locks.put(&mut lock, &key, &30u64.to_be_bytes())?;
+                    self.head += 1;
+                    Some((number, body))
+                }
+                Verb::Ack(number) => {
+                    lasts = true;
+                    let key = number.to_be_bytes();
+                    if !locks.delete(&mut lock, &key)? || !messages.delete(&mut txn, &key)? {
+                        return Err("the lock is void".into());
+                    }
+                    None
+                }
+            });
+        }
+        if lasts {
+            txn.commit()?;
+        }
+        lock.commit()?;
+        Ok(answers)
     }
 
     pub fn cycle(&mut self, body: &[u8], count: u64) -> Result<()> {

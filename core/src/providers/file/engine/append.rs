@@ -10,6 +10,7 @@ use crate::providers::file::fault::{self, store_full};
 use crate::providers::file::index::layout::{
     BLOCK, Dedup, FREE_FILES, Message, NIL, Place, Queue, SEGMENTS, Session, flag,
 };
+use crate::providers::file::index::pool;
 use crate::providers::file::index::region::{Cell, Region};
 use crate::providers::file::log::frame::{Before, Builder, FRAME_HEAD, SECTOR};
 use crate::providers::file::log::record::{self, Gone, Note, Written};
@@ -191,10 +192,12 @@ impl Step<'_> {
     /// Adds how messages stand whose standing the log does not know.
     fn write_notes(&mut self) {
         let header = self.r.header();
-        let room = self
-            .max_frame()
-            .saturating_sub(self.batch.frame.len() + 4096)
-            / 56;
+        // Notes can wait; they take no part in using up the last segment there is.
+        let longest = match header.free_files_len.get() {
+            0 => self.max_frame().min(room_at_end(self.r) as usize),
+            _ => self.max_frame(),
+        };
+        let room = longest.saturating_sub(self.batch.frame.len() + 4096) / 56;
         let mut notes = Vec::new();
         let spare = self.batch.changes() + 64;
         while notes.len() < NOTES_PER_FRAME.min(room)
@@ -262,6 +265,13 @@ impl Step<'_> {
             position = position.next_multiple_of(SECTOR);
         }
         let end = (segment + 1) * size;
+        if !self.settles && header.free_files_len.get() == 0 {
+            let needed = needed_before_last(self.r) + margin(size);
+            if position + len + needed > end {
+                // What settlements go on with, and what must still be copied here, has its room.
+                self.make_file()?;
+            }
+        }
         if position + len <= end {
             self.wakes.keep |= end - position < size / 2;
             return Ok((position, self.r.segment(segment).file.get()));
@@ -270,7 +280,7 @@ impl Step<'_> {
         if next - header.first_segment.get() >= SEGMENTS {
             return Err(store_full("the log has as many segments as it can have"));
         }
-        let file = self.take_file()?;
+        let file = self.take_file(len)?;
         let before = Before {
             chain: header.chain.get(),
             era: header.era.get(),
@@ -292,18 +302,25 @@ impl Step<'_> {
         Ok((self.ground.files.start(next), file))
     }
 
-    /// A file for the next segment. The last one that is free is for settlements, so that a queue
-    /// on a full disk can be emptied.
-    fn take_file(&mut self) -> Result<u32> {
+    /// A file for the next segment, which begins with a frame of this length. The last one that is
+    /// free is for settlements, so that a queue on a full disk can be emptied; others take it only
+    /// when all that is needed can be copied into it, which frees the files before.
+    fn take_file(&mut self, len: u64) -> Result<u32> {
         let header = self.r.header();
-        let mut free = header.free_files_len.get() as usize;
-        if free < if self.settles { 1 } else { 2 } {
-            match self.make_file() {
-                Ok(()) => free += 1,
-                Err(error) if free == 0 || !self.settles => return Err(error),
-                Err(_) => {}
+        let size = header.segment_bytes.get();
+        let kept = if self.settles { 0 } else { 1 };
+        while header.free_files_len.get() <= kept {
+            let made = self.make_file();
+            let all = header.live_bytes.get() + len + margin(size);
+            let free = header.free_files_len.get();
+            match made {
+                Ok(()) => {}
+                Err(error) if free == 0 || error.kind() != ErrorKind::Full => return Err(error),
+                Err(error) if all > self.max_frame() as u64 => return Err(error),
+                Err(_) => break,
             }
         }
+        let free = header.free_files_len.get() as usize;
         let last = &header.free_files[(free - 1).min(FREE_FILES - 1)];
         self.set(&header.free_files_len, free as u32 - 1);
         Ok(last.get())
@@ -312,7 +329,8 @@ impl Step<'_> {
     /// Makes a file on the spot: nobody made one in time.
     fn make_file(&mut self) -> Result<()> {
         let header = self.r.header();
-        check_bound(self.r, self.ground.max_store_bytes)?;
+        let size = header.segment_bytes.get();
+        check_bound(self.r, self.ground.max_store_bytes, size)?;
         let number = header.next_file.get();
         match self.ground.files.make(number) {
             Ok(()) => {}
@@ -327,7 +345,11 @@ impl Step<'_> {
 
     /// Reads a record that is needed, as bytes with its head.
     pub(in crate::providers::file) fn read_place(&self, place: &Place) -> Result<Vec<u8>> {
-        let (position, len) = (place.position.get(), place.len.get());
+        self.read_spot(place.position.get(), place.len.get())
+    }
+
+    /// Reads a record that is needed, by its place.
+    pub(in crate::providers::file) fn read_spot(&self, position: u64, len: u32) -> Result<Vec<u8>> {
         let size = self.r.header().segment_bytes.get();
         let file = self.r.segment(position / size).file.get();
         let mut bytes = vec![0; len as usize];
@@ -343,12 +365,65 @@ pub(in crate::providers::file) fn lasting_flags(message: &Message) -> u32 {
     message.flags.get() & (flag::GIVEN_BACK | flag::BLOCKS | flag::YOUNG | flag::LATE)
 }
 
-/// `Full` when another file would make the store larger than it may be.
-pub(in crate::providers::file) fn check_bound(region: &Region, max_store_bytes: u64) -> Result<()> {
+/// Bytes of a segment that are kept for what copies and settlements need beside what they say.
+fn margin(segment_bytes: u64) -> u64 {
+    segment_bytes / 8
+}
+
+/// Bytes that are left in the last segment.
+fn room_at_end(region: &Region) -> u64 {
     let header = region.header();
-    let files = u64::from(header.files.get() + 1) * header.segment_bytes.get();
-    let index = u64::from(header.file_blocks.get()) * BLOCK as u64;
-    if files + index > max_store_bytes {
+    let (tail, size) = (header.tail.get(), header.segment_bytes.get());
+    tail.next_multiple_of(size) - tail
+}
+
+/// Bytes that are needed of the segments before the last.
+fn needed_before_last(region: &Region) -> u64 {
+    let header = region.header();
+    let last = (header.tail.get() - 1) / header.segment_bytes.get();
+    let of_last = region.segment(last).live_bytes.get();
+    header.live_bytes.get().saturating_sub(of_last)
+}
+
+/// Whether files are short, and copying what is needed of the first segment gives one back.
+pub(in crate::providers::file) fn gains_by_copying(region: &Region) -> bool {
+    let header = region.header();
+    let free = header.free_files_len.get();
+    if free > 1 {
+        return false;
+    }
+    let size = header.segment_bytes.get();
+    let (first, last) = (header.first_segment.get(), (header.tail.get() - 1) / size);
+    let needed = region.segment(first).live_bytes.get();
+    first < last
+        && match free {
+            0 => needed + margin(size) <= room_at_end(region),
+            _ => needed <= size / 2,
+        }
+}
+
+/// `Full` when one more message needs more of an index than there may be.
+pub(in crate::providers::file) fn check_index(region: &Region, max_store_bytes: u64) -> Result<()> {
+    if pool::must_grow::<Message>(region) {
+        check_bound(region, max_store_bytes, pool::GROWTH)?;
+    }
+    Ok(())
+}
+
+/// Bytes that log and index take on the disk.
+fn store_bytes(region: &Region) -> u64 {
+    let header = region.header();
+    let files = u64::from(header.files.get()) * header.segment_bytes.get();
+    files + u64::from(header.file_blocks.get()) * BLOCK as u64
+}
+
+/// `Full` when this many bytes more would make the store larger than it may be.
+pub(in crate::providers::file) fn check_bound(
+    region: &Region,
+    max_store_bytes: u64,
+    more: u64,
+) -> Result<()> {
+    if store_bytes(region) + more > max_store_bytes {
         return Err(store_full("max_store_bytes is reached"));
     }
     Ok(())

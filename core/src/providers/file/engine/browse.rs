@@ -10,6 +10,7 @@ use std::time::Duration;
 /// A message that is looked at; what it says is in the log.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::providers::file) struct Shown {
+    pub(in crate::providers::file) slot: u32,
     pub(in crate::providers::file) engine: u64,
     pub(in crate::providers::file) number: u64,
     pub(in crate::providers::file) state: MessageState,
@@ -34,6 +35,7 @@ impl Step<'_> {
             let message = self.message(id);
             if after.is_none_or(|after| message.sequence.get() > after) {
                 shown.push(Shown {
+                    slot: id,
                     engine: queue.engine.get(),
                     number: message.number.get(),
                     state: match message.standing.get() {

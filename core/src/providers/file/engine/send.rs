@@ -1,6 +1,6 @@
 //! Storing messages.
 
-use super::append::Of;
+use super::append::{Of, check_index};
 use super::step::Step;
 use crate::error::Result;
 use crate::message::{Message, MessageId, SendResult};
@@ -30,6 +30,7 @@ impl Step<'_> {
         queue_id: u32,
         message: &Message,
     ) -> Result<Sent> {
+        check_index(self.r, self.ground.max_store_bytes)?;
         let queue = self.queue(queue_id);
         let bytes = message.bytes() as u64;
         let properties = message.properties.as_deref();

@@ -2,10 +2,10 @@
 
 use std::sync::atomic::Ordering;
 
-use super::append::Batch;
+use super::append::{Batch, gains_by_copying};
 use crate::error::Result;
 use crate::providers::file::index::layout::{
-    Member, Message, NEVER, NIL, Queue, Session, flag, standing,
+    Member, Message, NEVER, NIL, Queue, Session, flag, standing, status,
 };
 use crate::providers::file::index::region::{Cell, Region};
 use crate::providers::file::index::{list, tree};
@@ -152,6 +152,14 @@ impl<'s> Step<'s> {
     /// Does what was due until now: ends of session locks, then of delays, locks and lives, each
     /// in the order of their time. Kept at once, whatever becomes of the verb that follows.
     pub(in crate::providers::file) fn advance(&mut self) -> Result<()> {
+        // What ends gives space back, or is said in a few bytes.
+        let settles = std::mem::replace(&mut self.settles, true);
+        let advanced = self.advance_to_now();
+        self.settles = settles;
+        advanced
+    }
+
+    fn advance_to_now(&mut self) -> Result<()> {
         let mut any = false;
         loop {
             let session = tree::first::<tree::Holds>(self.r, &self.r.header().holds);
@@ -243,13 +251,24 @@ impl<'s> Step<'s> {
         Ok(())
     }
 
+    /// Takes back what was done since it was kept. The step may go on.
+    pub(in crate::providers::file) fn take_back(&mut self) {
+        if let Err(error) = self.ground.roll_back() {
+            // As if the owner had died here: whoever comes next takes back or builds anew.
+            tracing::error!(%error, "a step was not taken back");
+            self.r.header().status.put(status::VOID);
+        }
+        self.batch.clear();
+        self.freed = false;
+    }
+
     /// Ends the step. Answers the position up to which the log must be on the disk before what was
     /// done is acknowledged, if it must.
     pub(in crate::providers::file) fn end(&mut self) -> Result<Option<u64>> {
         self.write_frame()?;
         self.tell_own();
         self.set_alarms();
-        self.wakes.keep |= self.first_segment_is_done_with();
+        self.wakes.keep |= self.first_segment_is_done_with() || gains_by_copying(self.r);
         self.r.commit();
         let tail = self.r.header().tail.get();
         let behind = self.r.header().synced.load(Ordering::Acquire) < tail;

@@ -9,8 +9,8 @@
 
 use std::io;
 
-use super::layout::{BlockHead, FIRST_BLOCK, Header, NIL, Node};
-use super::region::{Cell, Region, damaged};
+use super::layout::{BLOCK, BlockHead, FIRST_BLOCK, Header, NIL, Node};
+use super::region::{Cell, GROW_BLOCKS, Region, damaged};
 
 fn head(region: &Region, block: u32) -> &BlockHead {
     region.in_block(block, 0)
@@ -76,6 +76,17 @@ pub(in crate::providers::file) fn free<T: Node>(region: &Region, id: u32) {
         region.set(&of.link.after, empty.get());
         region.set(empty, block);
     }
+}
+
+/// Bytes that the file grows by at once.
+pub(in crate::providers::file) const GROWTH: u64 = GROW_BLOCKS as u64 * BLOCK as u64;
+
+/// Whether the file has to grow for another node.
+pub(in crate::providers::file) fn must_grow<T: Node>(region: &Region) -> bool {
+    let header = region.header();
+    header.partial[T::KIND as usize].get() == 0
+        && header.empty_blocks.get() == 0
+        && header.blocks.get() >= header.file_blocks.get()
 }
 
 fn take_block(region: &Region) -> io::Result<u32> {

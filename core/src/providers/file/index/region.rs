@@ -86,7 +86,7 @@ const RESERVED: usize = 64 << 30;
 /// What must do where address space is short.
 const RESERVED_AT_LEAST: usize = 1 << 30;
 /// The file grows by this many blocks at once.
-const GROW_BLOCKS: u32 = 16;
+pub(super) const GROW_BLOCKS: u32 = 16;
 
 /// The mapped index file.
 #[derive(Debug)]

@@ -17,13 +17,20 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::frame::{Before, SECTOR};
-use crate::providers::file::sys;
+use crate::providers::file::{place, sys};
 
 const MAGIC: [u8; 8] = *b"QRTLOG\0\x01";
 const HEAD: usize = 52;
+
+/// What the first bytes of a segment say, if they are such and whole.
+fn unsealed(bytes: &[u8]) -> Option<&[u8]> {
+    let (inside, crc) = bytes.get(..HEAD)?.split_at(HEAD - 4);
+    (inside[..8] == MAGIC && crc32fast::hash(inside).to_le_bytes() == *crc).then_some(inside)
+}
 
 /// The files of the log in a folder.
 #[derive(Debug)]
@@ -33,6 +40,8 @@ pub(in crate::providers::file) struct Files {
     store: u128,
     writable: bool,
     open: Mutex<HashMap<u32, Arc<File>>>,
+    /// The generation of the index whose files are open.
+    generation: AtomicU32,
 }
 
 /// What the first sector of a file says.
@@ -52,6 +61,7 @@ impl Files {
             store,
             writable: true,
             open: Mutex::default(),
+            generation: AtomicU32::new(0),
         }
     }
 
@@ -67,6 +77,11 @@ impl Files {
         }
     }
 
+    /// The size of a segment, and of its file.
+    pub(in crate::providers::file) fn segment_bytes(&self) -> u64 {
+        self.segment_bytes
+    }
+
     pub(in crate::providers::file) fn path(&self, file: u32) -> PathBuf {
         self.folder.join(format!("log-{file:06}"))
     }
@@ -74,7 +89,10 @@ impl Files {
     /// The number of a file of the log, from its name.
     pub(in crate::providers::file) fn number(name: &str) -> Option<u32> {
         let digits = name.strip_prefix("log-")?;
-        (digits.len() >= 6).then(|| digits.parse().ok()).flatten()
+        (6..=9)
+            .contains(&digits.len())
+            .then(|| digits.parse().ok())
+            .flatten()
     }
 
     /// The file of this number, opened at its first use.
@@ -113,6 +131,7 @@ impl Files {
             .truncate(true)
             .write(true)
             .open(path)?;
+        place::share(&file, &self.folder);
         sys::allocate(&file, 0, self.segment_bytes)?;
         let zeroes = vec![0; (1 << 20).min(self.segment_bytes as usize)];
         let mut at = 0;
@@ -125,9 +144,26 @@ impl Files {
         self.sync_folder()
     }
 
+    /// Gives a file that is cut short its length again, by zeroes.
+    pub(in crate::providers::file) fn lengthen(&self, number: u32) -> io::Result<()> {
+        self.forget(number);
+        let file = OpenOptions::new().write(true).open(self.path(number))?;
+        sys::allocate(&file, 0, self.segment_bytes)?;
+        file.sync_data()
+    }
+
     pub(in crate::providers::file) fn remove(&self, number: u32) -> io::Result<()> {
         self.forget(number);
         std::fs::remove_file(self.path(number))
+    }
+
+    /// The index was built anew, for this time: numbers may stand for other files than before.
+    pub(in crate::providers::file) fn renew(&self, generation: u32) {
+        if self.generation.load(Ordering::Relaxed) != generation {
+            self.generation.store(generation, Ordering::Relaxed);
+            let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+            open.clear();
+        }
     }
 
     fn forget(&self, number: u32) {
@@ -156,13 +192,15 @@ impl Files {
         self.get(number)?.write_all_at(&bytes, 0)
     }
 
+    /// Whether these are the first bytes of a segment, of whichever store.
+    pub(in crate::providers::file) fn is_of_some_store(bytes: &[u8]) -> bool {
+        unsealed(bytes).is_some()
+    }
+
     /// Which segment a file is, if it is one of this store.
     pub(in crate::providers::file) fn head(&self, bytes: &[u8]) -> Option<SegmentHead> {
-        let (inside, crc) = bytes.get(..HEAD)?.split_at(HEAD - 4);
-        if inside[..8] != MAGIC
-            || inside[8..24] != self.store.to_le_bytes()
-            || crc32fast::hash(inside).to_le_bytes() != *crc
-        {
+        let inside = unsealed(bytes)?;
+        if inside[8..24] != self.store.to_le_bytes() {
             return None;
         }
         let word = |at: usize| {
