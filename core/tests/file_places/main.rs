@@ -83,11 +83,11 @@ fn main() -> ExitCode {
     let places = PLACES
         .iter()
         .map(|place| Trial::test(place.name, || at_place(place)).with_ignored_flag(!can_mount));
-    let users: [(&str, fn() -> Result<(), Failed>); 2] = [
-        ("another_user_is_told_what_it_may_not", other_user),
-        ("users_of_a_group_share_a_store", group),
+    let users = [
+        Trial::test("another_user_is_told_what_it_may_not", other_user),
+        Trial::test("users_of_a_group_share_a_store", group),
     ];
-    let users = users.map(|(name, test)| Trial::test(name, test).with_ignored_flag(!is_root));
+    let users = users.map(|test| test.with_ignored_flag(!is_root));
     let trials = places.chain(users).collect();
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

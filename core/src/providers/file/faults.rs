@@ -35,12 +35,24 @@ pub(super) mod injected {
 
     static BROKEN: Mutex<Option<HashSet<(u64, u64)>>> = Mutex::new(None);
 
-    /// From now on flushes of this file fail.
-    pub(in crate::providers::file) fn break_syncs_of(path: &Path) {
-        let found = std::fs::metadata(path).unwrap();
-        let mut broken = BROKEN.lock().unwrap_or_else(PoisonError::into_inner);
-        let files = broken.get_or_insert_default();
-        files.insert((found.dev(), found.ino()));
+    /// While it lives, flushes of a file fail. Then its number may be another file's.
+    pub(in crate::providers::file) struct Broken((u64, u64));
+
+    impl Broken {
+        pub(in crate::providers::file) fn syncs_of(path: &Path) -> Self {
+            let found = std::fs::metadata(path).unwrap();
+            let file = (found.dev(), found.ino());
+            let mut broken = BROKEN.lock().unwrap_or_else(PoisonError::into_inner);
+            broken.get_or_insert_default().insert(file);
+            Self(file)
+        }
+    }
+
+    impl Drop for Broken {
+        fn drop(&mut self) {
+            let mut broken = BROKEN.lock().unwrap_or_else(PoisonError::into_inner);
+            broken.get_or_insert_default().remove(&self.0);
+        }
     }
 
     pub(super) fn check(file: &File) -> io::Result<()> {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::faults::injected::{WALL_SHIFT, break_syncs_of};
+use super::faults::injected::{Broken, WALL_SHIFT};
 use super::index::region::Cell;
 use super::options::FileOptions;
 use super::store::Store;
@@ -50,7 +50,9 @@ impl Kit {
         sent.unwrap().map(drop)
     }
 
-    fn break_disk(&self) {
+    /// Flushes of this store's files fail until what is answered is dropped.
+    fn break_disk(&self) -> Vec<Broken> {
+        let mut broken = Vec::new();
         for entry in std::fs::read_dir(&self.folder).unwrap() {
             let path = entry.unwrap().path();
             if path
@@ -60,9 +62,10 @@ impl Kit {
                 .unwrap()
                 .starts_with("log-")
             {
-                break_syncs_of(&path);
+                broken.push(Broken::syncs_of(&path));
             }
         }
+        broken
     }
 }
 
@@ -80,7 +83,7 @@ fn after_a_flush_that_failed_nothing_is_acknowledged_by_anybody() {
         let options = ReceiveOptions::new();
         let received = kit.runtime.block_on(kit.queue.receive(&options));
         let received = received.unwrap().unwrap();
-        kit.break_disk();
+        let _broken = kit.break_disk();
         let failed = match may_block {
             true => blocking(|| kit.send()),
             false => kit.send(),
@@ -125,18 +128,16 @@ fn an_interval_is_flushed_by_itself_and_os_never_is() {
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
-/// The calendar of this thread is wrong, until the test is over.
+/// The calendar of this thread, which is right again when the test is over.
 struct Calendar;
 
 impl Calendar {
-    fn ahead(by: Duration) -> Self {
+    fn is_ahead(&self, by: Duration) {
         WALL_SHIFT.set(by.as_nanos() as i64);
-        Self
     }
 
-    fn behind(by: Duration) -> Self {
+    fn is_behind(&self, by: Duration) {
         WALL_SHIFT.set(-(by.as_nanos() as i64));
-        Self
     }
 }
 
@@ -176,8 +177,9 @@ impl Kit {
         Store::open(&self.runtime, &self.folder, options).unwrap()
     }
 
-    /// The machine restarts: the index is void, and who opens the store builds it anew.
-    fn restart(mut self) -> Self {
+    /// The machine restarts: the index is void, and who opens the store builds it anew. Something
+    /// happens while it is off.
+    fn restart(mut self, meanwhile: impl FnOnce()) -> Self {
         let folder = std::mem::take(&mut self.folder);
         drop(self);
         let index = folder.join("index");
@@ -187,6 +189,7 @@ impl Kit {
             std::thread::yield_now();
         }
         std::fs::remove_file(index).unwrap();
+        meanwhile();
         Self::open(folder, "durability=os")
     }
 }
@@ -197,15 +200,13 @@ fn bodies(deliveries: &[Delivery]) -> Vec<&[u8]> {
 
 #[test]
 fn a_calendar_that_jumps_moves_no_deadline_of_a_machine_that_runs() {
-    for jump in [Calendar::ahead, Calendar::behind] {
-        let kit = Kit::with_timers("jump");
+    for jump in [Calendar::is_ahead, Calendar::is_behind] {
+        let (calendar, kit) = (Calendar, Kit::with_timers("jump"));
         let held = kit.look();
         assert_eq!(bodies(&held), [b"mortal"]);
-        let _calendar = jump(100 * HOUR);
-        assert!(
-            kit.look().is_empty(),
-            "the lock holds, the delay is not over"
-        );
+        jump(&calendar, 100 * HOUR);
+        let none = kit.look();
+        assert!(none.is_empty(), "the lock holds, the delay is not over");
         assert_eq!(kit.depth(), 2, "no life is over");
         let acked = kit.runtime.block_on(held[0].ack());
         acked.unwrap().unwrap();
@@ -214,32 +215,25 @@ fn a_calendar_that_jumps_moves_no_deadline_of_a_machine_that_runs() {
 
 #[test]
 fn delays_and_lives_go_by_the_calendar_while_the_machine_is_off() {
-    let kit = Kit::with_timers("off");
-    let calendar = Calendar::ahead(HOUR / 2);
-    let kit = kit.restart();
+    let (calendar, kit) = (Calendar, Kit::with_timers("off"));
+    let kit = kit.restart(|| calendar.is_ahead(HOUR / 2));
     assert_eq!(bodies(&kit.look()), [b"mortal"]);
-    drop(calendar);
-    let _calendar = Calendar::ahead(2 * HOUR);
-    let kit = kit.restart();
+    let kit = kit.restart(|| calendar.is_ahead(2 * HOUR));
     assert_eq!(bodies(&kit.look()), [b"delayed"]);
     assert_eq!(kit.depth(), 1);
 }
 
 #[test]
 fn a_calendar_that_was_lost_stands_at_the_end_of_the_log() {
-    let kit = Kit::with_timers("lost");
-    let calendar = Calendar::ahead(HOUR / 2);
+    let (calendar, kit) = (Calendar, Kit::with_timers("lost"));
+    calendar.is_ahead(HOUR / 2);
     kit.put(Message::new("half an hour later"));
-    drop(calendar);
-    // As on a machine whose battery is empty. What was to come in half an hour still is, not when
+    // As on a machine without a battery. What was to come in half an hour still is, and not when
     // the calendar of years ago gets there.
-    let _calendar = Calendar::behind(100_000 * HOUR);
-    let kit = kit.restart();
+    let kit = kit.restart(|| calendar.is_behind(100_000 * HOUR));
     let store = kit.store();
-    let ((next, now), _) = store
-        .step(|step| Ok((step.next_deadline(), step.now)))
-        .unwrap();
-    let left = Duration::from_nanos(next - now);
+    let next = store.step(|step| Ok(step.next_deadline() - step.now));
+    let left = Duration::from_nanos(next.unwrap().0);
     assert!(left <= HOUR / 2 && left > HOUR / 3, "{left:?}");
     assert_eq!(kit.depth(), 3);
 }

@@ -371,7 +371,7 @@ pub(super) fn in_frames<I, T>(
 ) -> Result<Vec<Result<T>>> {
     let mut results = Vec::with_capacity(inputs.len());
     let mut kept = 0;
-    let mut each = |step: &mut Step<'_>| {
+    let mut each = |step: &mut Step<'_>| -> Result<()> {
         for input in inputs {
             if !step.has_room_for_more() || step.batch.len() + bytes(input) > step.max_frame() / 2 {
                 step.keep()?;
@@ -385,7 +385,7 @@ pub(super) fn in_frames<I, T>(
         if kept > 0 {
             step.keep()?;
         }
-        Result::Ok(())
+        Ok(())
     };
     match each(step) {
         Err(error) if kept > 0 => {
