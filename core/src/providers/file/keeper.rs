@@ -92,6 +92,8 @@ impl Store {
         self.forget_old_dedup_ids()?;
         while self.drop_first_segment(header, false)? {}
         let made = self.make_files(header);
+        let is_short = header.free_files_len.get() < 2;
+        header.is_short.put(u32::from(is_short));
         while self.drop_first_segment(header, true)? {}
         self.step(|step| {
             pool::shrink(step.r, KEPT_BLOCKS, 256);

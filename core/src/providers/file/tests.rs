@@ -281,6 +281,10 @@ fn what_is_moved_between_looking_and_reading_is_read_where_it_is() {
     kit.churn();
     let before = kit.store().ground.region.header().first_segment.get();
     assert!(before > 0, "the first segment is there still");
+    let spots: Vec<_> = letters.iter().map(|l| (l.record, l.number)).collect();
+    let (ground, bodies) = (&view.store.ground, &view.store.bodies);
+    let there = ground.read_messages(bodies, &spots).remove(0);
+    assert!(there.is_none(), "it is where it was: nothing is tested");
     let read = view.read_letters(letters).unwrap();
     let (_, message, letter) = &read[0];
     assert_eq!(&**message.as_ref().unwrap().body(), b"dead");

@@ -328,6 +328,14 @@ impl Step<'_> {
 
     /// Makes a file on the spot: nobody made one in time.
     fn make_file(&mut self) -> Result<()> {
+        let made = self.try_to_make_file();
+        if made.is_err() {
+            self.r.header().is_short.put(1);
+        }
+        made
+    }
+
+    fn try_to_make_file(&mut self) -> Result<()> {
         let header = self.r.header();
         let size = header.segment_bytes.get();
         check_bound(self.r, self.ground.max_store_bytes, size)?;
@@ -389,7 +397,7 @@ fn needed_before_last(region: &Region) -> u64 {
 pub(in crate::providers::file) fn gains_by_copying(region: &Region) -> bool {
     let header = region.header();
     let free = header.free_files_len.get();
-    if free > 1 {
+    if header.is_short.get() == 0 || free > 1 {
         return false;
     }
     let size = header.segment_bytes.get();

@@ -84,7 +84,8 @@ pub(in crate::providers::file) struct Header {
     /// in the log.
     pub writing: Cell64,
     pub writing_file: Cell32,
-    pub _gap: Cell32,
+    /// There was no space for another file when one was wanted.
+    pub is_short: Cell32,
     pub chain: Cell32,
     pub era: Cell32,
     pub next_file: Cell32,

@@ -148,6 +148,7 @@ fn clear(header: &Header) {
         &header.holds,
         &header.waiting,
         &header.next_queue,
+        &header.is_short,
         &header.chain,
         &header.era,
     ] {
