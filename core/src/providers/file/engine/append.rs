@@ -373,7 +373,14 @@ pub(in crate::providers::file) fn lasting_flags(message: &Message) -> u32 {
     message.flags.get() & (flag::GIVEN_BACK | flag::BLOCKS | flag::YOUNG | flag::LATE)
 }
 
-/// Bytes of a segment that are kept for what copies and settlements need beside what they say.
+/// Bytes that copies of so many bytes take at most: records are filled up, and frames have heads.
+fn room_of_copies(bytes: u64) -> u64 {
+    bytes + bytes / 8 + 16 * SECTOR
+}
+
+/// Bytes at the end of the last segment there can be that only settlements use. It is much more
+/// than copies need beside what they say, so that settlements do not take that before the copies
+/// are made.
 fn margin(segment_bytes: u64) -> u64 {
     segment_bytes / 8
 }
@@ -405,7 +412,7 @@ pub(in crate::providers::file) fn gains_by_copying(region: &Region) -> bool {
     let needed = region.segment(first).live_bytes.get();
     first < last
         && match free {
-            0 => needed + margin(size) <= room_at_end(region),
+            0 => room_of_copies(needed) <= room_at_end(region),
             _ => needed <= size / 2,
         }
 }
