@@ -105,13 +105,16 @@ impl Store {
     // --- files --------------------------------------------------------------------------------
 
     fn needs_file(&self, header: &Header) -> bool {
-        header.free_files_len.get() < 2
-            && check_bound(
-                &self.ground.region,
-                self.ground.max_store_bytes,
-                header.segment_bytes.get(),
-            )
-            .is_ok()
+        header.free_files_len.get() < 2 && self.has_space_for_file(header).is_ok()
+    }
+
+    fn has_space_for_file(&self, header: &Header) -> Result<()> {
+        let more = match header.making.load(Ordering::Acquire) {
+            0 => header.segment_bytes.get(),
+            // It counts already.
+            _ => 0,
+        };
+        check_bound(&self.ground.region, self.ground.max_store_bytes, more)
     }
 
     fn make_files(&self, header: &Header) -> Result<()> {
@@ -127,12 +130,13 @@ impl Store {
         let number = match left {
             0 => {
                 let (number, _) = self.step(|step| {
+                    self.has_space_for_file(header)?;
                     let next = &step.r.header().next_file;
                     let number = next.get();
                     step.r.set(next, number + 1);
+                    header.making.store(number + 1, Ordering::Release);
                     Ok(number)
                 })?;
-                header.making.store(number + 1, Ordering::Release);
                 number
             }
             left => left - 1,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use queue_runtime_core::Delivery;
+use queue_runtime_core::{Delivery, Message};
 
 use super::processes::Worker;
 use super::{AREA, Bench, Folder};
@@ -66,7 +66,7 @@ pub fn row() -> Result<Row> {
         }],
     )?;
     word.end();
-    there.runtime.block_on(there.queue.send(END))??;
+    there.runtime.block_on(there.queue.send(Message::new(END)))??;
     Ok(Row::beside(
         AREA,
         "receiver waiting in another process, send to receive, p50: a futex",

@@ -425,11 +425,12 @@ pub(in crate::providers::file) fn check_index(region: &Region, max_store_bytes: 
     Ok(())
 }
 
-/// Bytes that log and index take on the disk.
+/// Bytes that log and index take on the disk, with a file that a keeper is making.
 fn store_bytes(region: &Region) -> u64 {
     let header = region.header();
-    let files = u64::from(header.files.get()) * header.segment_bytes.get();
-    files + u64::from(header.file_blocks.get()) * BLOCK as u64
+    let is_making = header.making.load(Ordering::Acquire) != 0;
+    let files = u64::from(header.files.get()) + u64::from(is_making);
+    files * header.segment_bytes.get() + u64::from(header.file_blocks.get()) * BLOCK as u64
 }
 
 /// `Full` when this many bytes more would make the store larger than it may be.
