@@ -66,7 +66,9 @@ pub fn row() -> Result<Row> {
         }],
     )?;
     word.end();
-    there.runtime.block_on(there.queue.send(Message::new(END)))??;
+    there
+        .runtime
+        .block_on(there.queue.send(Message::new(END)))??;
     Ok(Row::beside(
         AREA,
         "receiver waiting in another process, send to receive, p50: a futex",

@@ -201,26 +201,27 @@ impl Log<'_> {
     /// Of the files that say to be this segment, and to follow what was read before, the one that
     /// can be read furthest.
     fn file_of(&self, segment: u64, before: Option<Before>) -> Result<Option<Chosen>> {
-        let start = segment * self.files.segment_bytes();
-        let mut furthest: Option<(u64, Chosen)> = None;
-        for (number, head) in self.heads(segment) {
-            if before.is_some_and(|before| head.before != before) {
-                continue;
+        let follows = |head: &SegmentHead| before.is_none_or(|before| head.before == before);
+        let heads = self.heads(segment).iter();
+        let mut heads: Vec<_> = heads.filter(|(_, head)| follows(head)).collect();
+        if heads.len() > 1 {
+            let start = segment * self.files.segment_bytes();
+            let mut ends = HashMap::new();
+            for (number, head) in &heads {
+                let (contents, from) = (self.contents(*number)?, self.begin(segment, head));
+                let end = frame::read_frames(&contents, start, from, |_| {});
+                ends.insert(*number, end.position);
             }
-            let contents = self.contents(*number)?;
-            let from = self.begin(segment, head);
-            let end = frame::read_frames(&contents, start, from, |_| {}).position;
-            if furthest.as_ref().is_none_or(|(other, _)| end > *other) {
-                let (number, head) = (*number, *head);
-                let chosen = Chosen {
-                    number,
-                    head,
-                    contents,
-                };
-                furthest = Some((end, chosen));
-            }
+            heads.sort_by_key(|(number, _)| ends[number]);
         }
-        Ok(furthest.map(|(_, chosen)| chosen))
+        let chosen = heads.last().map(|(number, head)| {
+            Ok(Chosen {
+                number: *number,
+                head: *head,
+                contents: self.contents(*number)?,
+            })
+        });
+        chosen.transpose()
     }
 
     fn begin(&self, segment: u64, head: &SegmentHead) -> End {
