@@ -259,7 +259,7 @@ typedef struct {
     // No more is received ahead while it has this many bytes. Default 64 MiB.
     uint64_t prefetch_bytes;
     // Takes a batch, which the callee owns and frees. NULL: messages are asked for, by
-    // `qrt_consumer_next`, and no callback runs but `free`.
+    // `qrt_consumer_next`.
     void (*on_batch)(void *user_data,
                      qrt_batch_t *batch);
     // Told when a receive fails, with the status (`error` borrows for the call), and when
@@ -279,6 +279,14 @@ typedef struct {
     void *user_data;
     // Frees `user_data`, once, after the last callback has returned. May be NULL.
     void (*free)(void *user_data);
+    // How long to stay away after failed receives in a row, such as
+    // `exponential:100ms,2,30s,jitter`, which is the default when it is empty. Borrows for the
+    // length of the call.
+    qrt_bytes_t reconnect;
+    // `qrt_consumer_next` gives an empty batch when nothing could be handed out for this many
+    // milliseconds; 0: when nothing is there; -1: it waits for ever. Not with `on_batch`. Default
+    // -1.
+    int64_t idle_ms;
 } qrt_consumer_options_t;
 
 // An ended operation.
@@ -972,10 +980,10 @@ qrt_status_t qrt_consumer_start(qrt_queue_t *queue,
 
 // Asks for the next messages of a consumer without `on_batch`: as soon as one is there and a
 // credit is free, with what else there is, up to `max`, each a delivery whose attempt is charged
-// now. `QRT_OK`: `*batch` has them, or is empty when the consumer has stopped or its client was
-// closed; the caller owns it. `QRT_PENDING`: `done` will run, and `qrt_op_take_batch` gives the
-// batch. One that is cancelled, or that nobody takes the result of, gives its messages back
-// unblamed. Any thread.
+// now. `QRT_OK`: `*batch` has them, or is empty when the consumer has stopped, its client was
+// closed, or `idle_ms` are over; the caller owns it. `QRT_PENDING`: `done` will run, and
+// `qrt_op_take_batch` gives the batch. One that is cancelled, or that nobody takes the result of,
+// gives its messages back unblamed. Any thread.
 qrt_status_t qrt_consumer_next(qrt_consumer_t *consumer,
                                uint32_t max,
                                qrt_completion_t done,
@@ -1007,15 +1015,24 @@ qrt_status_t qrt_consumer_drain(qrt_consumer_t *consumer,
                                 qrt_op_t **op,
                                 qrt_error_t **error);
 
+// Ends when something has happened that is worth a look, since the last such call ended: work on a
+// delivery in hand is to stop (`qrt_delivery_cancelled`), or receiving fails or goes on
+// (`qrt_consumer_status`). So one wait is enough for all deliveries in hand. `QRT_ERR_CLOSED` once
+// the consumer has stopped. One call at a time. Any thread.
+qrt_status_t qrt_consumer_wait_changed(qrt_consumer_t *consumer,
+                                       qrt_completion_t done,
+                                       qrt_op_t **op,
+                                       qrt_error_t **error);
+
 // How a consumer goes, as JSON: `{"ready": true, "last_receive": milliseconds since 1970 UTC or
-// null, "failure": {"kind": ..., "message": ...} or null, "prefetched": 0, "in_hand": 0}`. The
-// caller owns it. Any thread.
+// null, "failure": {"kind": ..., "message": ..., "retryable": true} or null, "prefetched": 0,
+// "in_hand": 0}`. The caller owns it. Any thread.
 qrt_status_t qrt_consumer_status(const qrt_consumer_t *consumer,
                                  qrt_buffer_t **status,
                                  qrt_error_t **error);
 
-// Frees the caller's hold on a consumer and stops it in the background; never waits, and may be
-// called from its own callbacks. NULL does nothing. Any thread.
+// Frees the caller's hold on a consumer and stops it in the background; what was not handed over
+// goes back. Never waits, and may be called from its own callbacks. NULL does nothing. Any thread.
 void qrt_consumer_free(qrt_consumer_t *consumer);
 
 // How many were in hand and settled in time; 0 for NULL. Any thread.
@@ -1432,7 +1449,7 @@ qrt_status_t qrt_check_abi(uint32_t major,
 /** The defaults of `qrt_consumer_options_t`. */
 #define QRT_CONSUMER_OPTIONS_INIT \
     { sizeof(qrt_consumer_options_t), 64, 64, 10000, -1, 600000, 64, 0, 67108864, \
-      NULL, NULL, NULL, NULL, NULL, NULL }
+      NULL, NULL, NULL, NULL, NULL, NULL, { NULL, 0 }, -1 }
 /** The defaults of `qrt_dead_letter_filter_t`: all of them. */
 #define QRT_DEAD_LETTER_FILTER_INIT \
     { sizeof(qrt_dead_letter_filter_t), NULL, 0, { NULL, 0 }, { NULL, 0 }, { NULL, 0 }, \

@@ -1043,6 +1043,12 @@ struct ConsumerOptions {
     /// Messages received ahead of the credits, their attempts not charged yet.
     std::uint32_t prefetch = 64;
     std::uint64_t prefetch_bytes = 64 * 1024 * 1024;
+    /// How long to stay away after failed receives in a row, such as
+    /// `exponential:100ms,2,30s,jitter`, which it is when this is empty.
+    std::string reconnect;
+    /// A range ends when nothing could be given out for so long; with zero, when nothing is there.
+    /// Not for subscriptions.
+    std::optional<Milliseconds> idle;
 };
 
 /// Receives until it is stopped, with locks kept: a range of deliveries. Leaving it early gives
@@ -1050,7 +1056,7 @@ struct ConsumerOptions {
 class Consumer {
 public:
     /// A Verb of std::optional<Delivery>: as soon as there is one and a hand is free; none once the
-    /// consumer has stopped or its client was closed.
+    /// consumer has stopped, its client was closed, or ConsumerOptions::idle is over.
     auto next() const {
         return detail::verb<std::optional<Delivery>>(
             [consumer = handle_.get()](auto done, auto place, auto op, auto error) {
@@ -1082,6 +1088,15 @@ public:
         return detail::verb<Batch>(
             [consumer = handle_.get(), max](auto done, auto place, auto op, auto error) {
                 return qrt_consumer_next(consumer, max, done, place, op, error);
+            });
+    }
+    /// A Verb of void: ends when work on a delivery in hand is to stop (Delivery::cancelled), or
+    /// receiving fails or goes on, since the last one ended; QRT_ERR_CLOSED once the consumer has
+    /// stopped. One at a time.
+    auto wait_changed() const {
+        return detail::verb<void>(
+            [consumer = handle_.get()](auto done, auto, auto op, auto error) {
+                return qrt_consumer_wait_changed(consumer, done, op, error);
             });
     }
     /// A Verb of void: no more is given out, what was not goes back.
@@ -1317,6 +1332,8 @@ private:
         raw.max_lock_renewal_ms = options.max_lock_renewal.count();
         raw.prefetch = options.prefetch;
         raw.prefetch_bytes = options.prefetch_bytes;
+        raw.reconnect = detail::lend(options.reconnect);
+        raw.idle_ms = detail::ms_or_none(options.idle);
         return raw;
     }
 

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use common::{HOUR, Kit, STUCK, bodies, body, look, ms, now, soak};
 use queue_runtime_core::{
     CancelCause, Consumer, ConsumerOptions, Create, DeadLetterFilter, Delivery, DrainReport,
-    Failure, Message, Queue, QueueOptions, ReceiveOptions, Retry, Runtime,
+    ErrorKind, Failure, Message, Queue, QueueOptions, ReceiveOptions, Retry, Runtime,
 };
 
 const LOCK: Duration = Duration::from_secs(30);
@@ -258,6 +258,50 @@ fn a_lost_lock_cancels_the_work() {
 }
 
 #[test]
+fn what_can_never_be_settled_is_not_in_hand_any_more() {
+    let kit = Kit::new();
+    let queue = kit.queue(QueueOptions::default());
+    send(&queue, &["a", "b"]);
+    let options = ConsumerOptions::new().concurrency(1).prefetch(0);
+    let consumer = queue.consume(options).unwrap();
+    let a = next(&consumer);
+    kit.advance(3 * LOCK);
+    assert_eq!(now(a.ack()).unwrap_err().kind(), ErrorKind::LockLost);
+    // While the delivery itself is still held, its hand is free.
+    assert_eq!(consumer.status().in_hand, 0);
+    let again = next(&consumer);
+    assert_eq!((body(&again), again.attempt()), ("a", 2));
+    drop(a);
+    assert_eq!(consumer.status().in_hand, 1);
+}
+
+#[test]
+fn an_idle_consumer_ends_asks_and_can_be_asked_again() {
+    let kit = Kit::new();
+    let queue = kit.queue(QueueOptions::default());
+    let options = ConsumerOptions::new().idle(Duration::ZERO);
+    let consumer = queue.consume(options).unwrap();
+    assert!(wait(consumer.next()).is_none());
+    send(&queue, &["a"]);
+    assert_eq!(body(&next(&consumer)), "a");
+    drop(consumer);
+
+    let options = ConsumerOptions::new().idle(LOCK);
+    let consumer = Arc::new(queue.consume(options).unwrap());
+    let asking = consumer.clone();
+    let ask = std::thread::spawn(move || wait(asking.next()).is_none());
+    while !ask.is_finished() {
+        kit.advance(LOCK / 10);
+        std::thread::yield_now();
+    }
+    assert!(ask.join().unwrap());
+
+    let idle = ConsumerOptions::new().idle(LOCK);
+    let refused = queue.process(idle, async |_| Ok(())).unwrap_err();
+    assert_eq!(refused.field(), Some("idle"));
+}
+
+#[test]
 fn a_stalled_handler_is_told_and_its_lock_let_go() {
     let kit = Kit::new();
     let queue = kit.queue(QueueOptions {
@@ -411,6 +455,7 @@ fn options_are_checked() {
         ("prefetch", new().prefetch(u32::MAX)),
         ("prefetch_bytes", new().prefetch_bytes(0)),
         ("wait", new().wait(Duration::MAX)),
+        ("wait", new().wait(Duration::ZERO)),
         ("lock", new().lock(Duration::ZERO)),
     ] {
         let error = queue.consume(options).map(drop).unwrap_err();

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use queue_runtime_core::{
     CancelCause, Consumer as Source, ConsumerOptions, Delivery, Error, MessageId, Result,
 };
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::abi::{borrow, call, duration, free, handle_output, qrt_bytes_t, run, some_duration};
@@ -50,7 +50,7 @@ pub struct qrt_consumer_options_t {
     /// No more is received ahead while it has this many bytes. Default 64 MiB.
     pub prefetch_bytes: u64,
     /// Takes a batch, which the callee owns and frees. NULL: messages are asked for, by
-    /// `qrt_consumer_next`, and no callback runs but `free`.
+    /// `qrt_consumer_next`.
     pub on_batch: Option<unsafe extern "C" fn(user_data: *mut c_void, batch: *mut qrt_batch_t)>,
     /// Told when a receive fails, with the status (`error` borrows for the call), and when
     /// receiving goes on (`QRT_OK`, NULL). May be NULL.
@@ -71,6 +71,14 @@ pub struct qrt_consumer_options_t {
     pub user_data: *mut c_void,
     /// Frees `user_data`, once, after the last callback has returned. May be NULL.
     pub free: Option<unsafe extern "C" fn(user_data: *mut c_void)>,
+    /// How long to stay away after failed receives in a row, such as
+    /// `exponential:100ms,2,30s,jitter`, which is the default when it is empty. Borrows for the
+    /// length of the call.
+    pub reconnect: qrt_bytes_t,
+    /// `qrt_consumer_next` gives an empty batch when nothing could be handed out for this many
+    /// milliseconds; 0: when nothing is there; -1: it waits for ever. Not with `on_batch`. Default
+    /// -1.
+    pub idle_ms: i64,
 }
 
 impl Options for qrt_consumer_options_t {
@@ -90,29 +98,49 @@ impl Options for qrt_consumer_options_t {
         on_stall: None,
         user_data: std::ptr::null_mut(),
         free: None,
+        reconnect: qrt_bytes_t::EMPTY,
+        idle_ms: -1,
     };
 }
 
 impl qrt_consumer_options_t {
     /// Where the messages come from.
-    fn source(&self) -> Result<ConsumerOptions> {
+    ///
+    /// # Safety
+    /// What the options borrow is good.
+    unsafe fn source(&self) -> Result<ConsumerOptions> {
         // Where credits are granted by hand, they bound what is in hand.
         let in_hand = if self.on_batch.is_some() {
             MOST_IN_HAND
         } else {
             self.credits
         };
-        let options = ConsumerOptions::new()
+        let mut options = ConsumerOptions::new()
             .concurrency(in_hand)
             .max_messages(self.max_messages)
             .prefetch(self.prefetch)
             .prefetch_bytes(self.prefetch_bytes)
             .wait(duration(self.wait_ms, "wait_ms")?)
             .max_lock_renewal(duration(self.max_lock_renewal_ms, "max_lock_renewal_ms")?);
-        Ok(match some_duration(self.lock_ms, "lock_ms")? {
-            Some(lock) => options.lock(lock),
-            None => options,
-        })
+        if let Some(lock) = some_duration(self.lock_ms, "lock_ms")? {
+            options = options.lock(lock);
+        }
+        // SAFETY: passed on.
+        let reconnect = unsafe { self.reconnect.text("reconnect")? };
+        if !reconnect.is_empty() {
+            let retry = reconnect.parse().map_err(|error: Error| {
+                Error::invalid_argument("reconnect", error.message().to_owned())
+            })?;
+            options = options.reconnect(retry);
+        }
+        if let Some(idle) = some_duration(self.idle_ms, "idle_ms")? {
+            if self.on_batch.is_some() {
+                let what = "is for consumers that are asked, which have no on_batch";
+                return Err(Error::invalid_argument("idle_ms", what));
+            }
+            options = options.idle(idle);
+        }
+        Ok(options)
     }
 
     fn callbacks(&self) -> Callbacks {
@@ -142,7 +170,10 @@ struct Consumer {
     credits: Option<Semaphore>,
     /// Messages of one batch.
     most: usize,
-    draining: AtomicBool,
+    /// Whether it was asked to end, so that its end is no failure.
+    ending: AtomicBool,
+    /// Something happened since somebody was last told.
+    changed: Arc<Notify>,
     stop: CancellationToken,
     stopped: CancellationToken,
     home: Home,
@@ -224,16 +255,20 @@ pub unsafe extern "C" fn qrt_consumer_start(
             let options = read(options)?;
             check_credits(options.credits as usize)?;
             let (cancelled, told) = mpsc::unbounded_channel();
+            let changed = Arc::new(Notify::new());
+            let tell = changed.clone();
             let source = options.source()?.on_cancel(move |id, cause| {
                 // Nobody listens to a consumer that has stopped.
                 let _ = cancelled.send((id.clone(), cause));
+                tell.notify_one();
             });
             let by_callback = options.on_batch.is_some();
             let shared = Arc::new(Consumer {
                 source: handle.usable()?.consume(source)?,
                 credits: by_callback.then(|| Semaphore::new(options.credits as usize)),
                 most: options.max_messages as usize,
-                draining: AtomicBool::new(false),
+                ending: AtomicBool::new(false),
+                changed,
                 stop: handle.home.closing().child_token(),
                 stopped: CancellationToken::new(),
                 home: handle.home.clone(),
@@ -265,6 +300,10 @@ impl Consumer {
         mut cancelled: UnboundedReceiver<Cancelled>,
     ) {
         let mut failures = self.source.failures();
+        if failures.borrow().is_some() {
+            // The first receive has failed before anybody listened.
+            failures.mark_changed();
+        }
         loop {
             tokio::select! {
                 biased;
@@ -273,11 +312,12 @@ impl Consumer {
                 Ok(()) = failures.changed() => {
                     let failure = failures.borrow_and_update().clone();
                     callbacks.state(failure);
+                    self.changed.notify_one();
                 }
                 deliveries = self.granted() => match deliveries {
                     Some(deliveries) => callbacks.batch(deliveries, &self.home),
                     None => {
-                        if !self.draining.load(Ordering::Acquire) {
+                        if !self.ending.load(Ordering::Acquire) {
                             callbacks.state(Some(Error::closed("client")));
                         }
                         break;
@@ -321,10 +361,10 @@ impl Consumer {
 
 /// Asks for the next messages of a consumer without `on_batch`: as soon as one is there and a
 /// credit is free, with what else there is, up to `max`, each a delivery whose attempt is charged
-/// now. `QRT_OK`: `*batch` has them, or is empty when the consumer has stopped or its client was
-/// closed; the caller owns it. `QRT_PENDING`: `done` will run, and `qrt_op_take_batch` gives the
-/// batch. One that is cancelled, or that nobody takes the result of, gives its messages back
-/// unblamed. Any thread.
+/// now. `QRT_OK`: `*batch` has them, or is empty when the consumer has stopped, its client was
+/// closed, or `idle_ms` are over; the caller owns it. `QRT_PENDING`: `done` will run, and
+/// `qrt_op_take_batch` gives the batch. One that is cancelled, or that nobody takes the result of,
+/// gives its messages back unblamed. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qrt_consumer_next(
     consumer: *mut qrt_consumer_t,
@@ -431,7 +471,7 @@ pub unsafe extern "C" fn qrt_consumer_drain(
             let deadline = duration(deadline_ms, "deadline_ms")?;
             let home = consumer.home.clone();
             let drain = async move {
-                consumer.draining.store(true, Ordering::Release);
+                consumer.ending.store(true, Ordering::Release);
                 let report = consumer.source.drain(deadline).await;
                 consumer.stop.cancel();
                 Ok(qrt_drain_report_t::new(report))
@@ -441,9 +481,39 @@ pub unsafe extern "C" fn qrt_consumer_drain(
     }
 }
 
+/// Ends when something has happened that is worth a look, since the last such call ended: work on a
+/// delivery in hand is to stop (`qrt_delivery_cancelled`), or receiving fails or goes on
+/// (`qrt_consumer_status`). So one wait is enough for all deliveries in hand. `QRT_ERR_CLOSED` once
+/// the consumer has stopped. One call at a time. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_consumer_wait_changed(
+    consumer: *mut qrt_consumer_t,
+    done: qrt_completion_t,
+    op: *mut *mut qrt_op_t,
+    error: *mut *mut qrt_error_t,
+) -> qrt_status_t {
+    // SAFETY: the caller vouches for the pointers.
+    unsafe {
+        call(error, || {
+            let op = op_place(op);
+            let consumer = borrow(consumer, "consumer")?.0.clone();
+            consumer.home.check()?;
+            let home = consumer.home.clone();
+            let changed = async move {
+                tokio::select! {
+                    biased;
+                    () = consumer.changed.notified() => Ok(()),
+                    () = consumer.stopped.cancelled() => Err(Error::closed("consumer")),
+                }
+            };
+            start_future(&home, changed, done, &mut (), op)
+        })
+    }
+}
+
 /// How a consumer goes, as JSON: `{"ready": true, "last_receive": milliseconds since 1970 UTC or
-/// null, "failure": {"kind": ..., "message": ...} or null, "prefetched": 0, "in_hand": 0}`. The
-/// caller owns it. Any thread.
+/// null, "failure": {"kind": ..., "message": ..., "retryable": true} or null, "prefetched": 0,
+/// "in_hand": 0}`. The caller owns it. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qrt_consumer_status(
     consumer: *const qrt_consumer_t,
@@ -464,6 +534,7 @@ pub unsafe extern "C" fn qrt_consumer_status(
                 "failure": failure.map(|error| serde_json::json!({
                     "kind": error.kind().name(),
                     "message": error.message(),
+                    "retryable": error.retryable(),
                 })),
                 "prefetched": status.prefetched,
                 "in_hand": status.in_hand,
@@ -474,8 +545,8 @@ pub unsafe extern "C" fn qrt_consumer_status(
     }
 }
 
-/// Frees the caller's hold on a consumer and stops it in the background; never waits, and may be
-/// called from its own callbacks. NULL does nothing. Any thread.
+/// Frees the caller's hold on a consumer and stops it in the background; what was not handed over
+/// goes back. Never waits, and may be called from its own callbacks. NULL does nothing. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qrt_consumer_free(consumer: *mut qrt_consumer_t) {
     // SAFETY: the caller gives up its handle.
@@ -484,6 +555,10 @@ pub unsafe extern "C" fn qrt_consumer_free(consumer: *mut qrt_consumer_t) {
 
 impl Drop for qrt_consumer_t {
     fn drop(&mut self) {
-        self.0.stop.cancel();
+        if self.0.home.is_here() {
+            self.0.ending.store(true, Ordering::Release);
+            self.0.source.close();
+            self.0.stop.cancel();
+        }
     }
 }

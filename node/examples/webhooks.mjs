@@ -232,7 +232,7 @@ async function main(path) {
   await log.reaches(webhooks.length + 5);
 
   stop.abort();
-  await Promise.all([...handlers, ...workers.map((worker) => worker.stop())]);
+  await Promise.all([...handlers, ...workers.map((worker) => worker.drain())]);
   const { depth, dead } = await queue.statistics();
   await client.close();
 

@@ -6,8 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use queue_runtime_bindings::{
-    Client, Delivery, Details, Ended, Events, Flags, Op, Output, Queue, Result, Runtime, Session,
-    Started, Value,
+    Client, Consumer, Delivery, Details, Ended, Events, Flags, Op, Output, Queue, Result, Runtime,
+    Session, Started, Value,
 };
 use slab::Slab;
 
@@ -47,6 +47,7 @@ pub struct Link {
     pub clients: Slab<Client>,
     pub queues: Slab<Queue>,
     pub sessions: Slab<Session>,
+    pub consumers: Slab<Consumer>,
     pub deliveries: Slab<Delivery>,
     wake: Arc<Wake>,
     events: Option<Events>,
@@ -82,6 +83,7 @@ impl Link {
             clients: Slab::new(),
             queues: Slab::new(),
             sessions: Slab::new(),
+            consumers: Slab::new(),
             deliveries: Slab::new(),
             wake,
             events: None,

@@ -3,8 +3,8 @@
 use std::any::Any;
 
 use queue_runtime_bindings::{
-    Batch, DeadLetters, Delivery, Details, MessageView, Peeked, RedriveReport, SendResults,
-    SettleResults, Statistics, Status, Value,
+    Batch, DeadLetters, Delivery, Details, DrainReport, MessageView, Peeked, RedriveReport,
+    SendResults, SettleResults, Statistics, Status, Value,
 };
 
 use crate::link::Link;
@@ -50,6 +50,7 @@ fn write_value(value: &Value, link: &mut Link, page: &mut Page<'_>) {
         Value::Peeked(peeked) => write_peeked(peeked, page),
         Value::DeadLetters(letters) => write_dead_letters(letters, page),
         Value::RedriveReport(report) => write_redriven(report, page),
+        Value::DrainReport(report) => write_drained(report, page),
         Value::Statistics(statistics) => write_statistics(statistics, page),
         Value::Buffer(None) => page.none(),
         Value::Buffer(Some(buffer)) => page.bytes(buffer.bytes()),
@@ -172,6 +173,12 @@ fn write_redriven(report: &RedriveReport, page: &mut Page<'_>) {
     for (id, reason) in failed {
         page.text(id);
         page.text(reason);
+    }
+}
+
+fn write_drained(report: &DrainReport, page: &mut Page<'_>) {
+    for count in [report.finished(), report.released(), report.abandoned()] {
+        page.number(count as f64);
     }
 }
 

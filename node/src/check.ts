@@ -47,6 +47,11 @@ export function checkCount(name: string, value: unknown, most = MOST): number {
   return value as number;
 }
 
+export function checkFlag(name: string, value: unknown): boolean {
+  if (typeof value !== "boolean") throw wrong(name, "true or false", value);
+  return value;
+}
+
 export function checkMoment(name: string, value: unknown): number | undefined {
   if (value === undefined) return undefined;
   const moment = value instanceof Date ? value.getTime() : Number.NaN;

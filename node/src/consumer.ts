@@ -1,112 +1,265 @@
-/** Messages one after the other, for `for await`. */
+/** Messages that keep coming, their locks kept, until a drain that adds up. */
 
 import { offAbort, onAbort } from "./abort.js";
-import { checkCount, checkOptions, checkSignal, checkSomeDuration } from "./check.js";
-import type { Delivery, SignalOptions } from "./delivery.js";
-import { QueueError } from "./errors.js";
-import { LONGEST_WAIT, type ReceiveOptions } from "./receive.js";
+import {
+  checkCount,
+  checkDuration,
+  checkOptions,
+  checkSignal,
+  checkSomeDuration,
+  checkSomeString,
+} from "./check.js";
+import { type Delivery, readDeliveries, type SignalOptions, type Source } from "./delivery.js";
+import { errorOf, type QueueError } from "./errors.js";
+import { type Home, nothing, now, own, readNumber, readText, request, start } from "./link.js";
+import type { Page } from "./memory.js";
+import { native } from "./native.js";
+import { WAIT } from "./receive.js";
 
-/** How messages are fetched ahead. */
-export interface ConsumeOptions extends SignalOptions {
-  /**
-   * How many messages may be fetched ahead; 16. They are locked from the moment they are fetched.
-   * 1 fetches each when it is asked for.
-   */
+/** How a consumer receives, and how much it has in hand. Durations are milliseconds. */
+export interface ConsumerOptions {
+  /** Messages in hand at one time: handed over, and neither settled nor lost; 16. */
+  concurrency?: number | undefined;
+  /** Messages fetched ahead; as many as `concurrency`. 0 fetches none before it is asked for. */
   prefetch?: number | undefined;
-  /** How long the messages are locked, in milliseconds; as long as the queue says. */
+  /** Nothing more is fetched ahead while it has this many bytes; 64 MiB. */
+  prefetchBytes?: number | undefined;
+  /** Messages of one receive; as many as are wanted. */
+  maxMessages?: number | undefined;
+  /** How long each receive waits at the provider; 10,000. */
+  wait?: number | undefined;
+  /** How long messages are locked, and locked again; as long as the queue says. */
   lock?: number | undefined;
+  /** For how long a lock is kept; 10 minutes. */
+  maxLockRenewal?: number | undefined;
+  /** When a receive that failed is tried again, as `retry` of a queue is written. */
+  reconnect?: string | undefined;
 }
 
-const OPTIONS: ReadonlySet<string> = new Set(["prefetch", "lock", "signal"]);
-const PREFETCH = 16;
+/** What a loop over messages may say. */
+export interface ConsumeOptions extends ConsumerOptions, SignalOptions {
+  /** It ends when nothing came for so long; with 0 when nothing is there. Without it, never. */
+  idle?: number | undefined;
+}
+
+/** What became of the messages that a consumer or a worker had when its drain began. */
+export interface DrainReport {
+  /** In hand, and settled in time. */
+  readonly finished: number;
+  /** Given back with their attempts restored. */
+  readonly released: number;
+  /** Neither: lost, or never settled. They come back when their locks end. */
+  readonly abandoned: number;
+}
+
+/** How a consumer goes. */
+export interface ConsumerStatus {
+  /** Whether its last receive succeeded, or none has ended yet, and it has not ended. */
+  readonly ready: boolean;
+  /** When a receive last succeeded, with or without messages. */
+  readonly lastReceive: Date | undefined;
+  /** What the last receive failed with, until one succeeds. */
+  readonly failure: QueueError | undefined;
+  /** Messages fetched ahead and not begun. */
+  readonly prefetched: number;
+  /** Messages in hand. */
+  readonly inHand: number;
+}
+
+/** The options that go to the native half. */
+export const CONSUMER_OPTIONS = [
+  "concurrency",
+  "prefetch",
+  "prefetchBytes",
+  "maxMessages",
+  "wait",
+  "lock",
+  "maxLockRenewal",
+  "reconnect",
+] as const;
+const CONSUME_OPTIONS: ReadonlySet<string> = new Set([...CONSUMER_OPTIONS, "idle", "signal"]);
+
+export const CONCURRENCY = 16;
+const PREFETCH_BYTES = 64 * 1024 * 1024;
+const MAX_LOCK_RENEWAL = 10 * 60 * 1000;
+/** How long handlers may go on, unless a drain is told. */
+export const DRAIN = 30_000;
+
+/** Begins a consumer of a queue: its number in the native half. */
+export function open(queue: number, options: ConsumerOptions & { idle?: number | undefined }): number {
+  const { prefetch, maxMessages } = options;
+  // Checked before they are written, so that an error leaves nothing half written.
+  const concurrency = checkCount("concurrency", options.concurrency ?? CONCURRENCY);
+  if (prefetch !== undefined) checkCount("prefetch", prefetch);
+  const bytes = checkCount(
+    "prefetchBytes",
+    options.prefetchBytes ?? PREFETCH_BYTES,
+    Number.MAX_SAFE_INTEGER,
+  );
+  if (maxMessages !== undefined) checkCount("maxMessages", maxMessages);
+  const wait = checkDuration("wait", options.wait ?? WAIT);
+  const lock = checkSomeDuration("lock", options.lock);
+  const longest = checkDuration("maxLockRenewal", options.maxLockRenewal ?? MAX_LOCK_RENEWAL);
+  const reconnect = checkSomeString("reconnect", options.reconnect);
+  const idle = checkSomeDuration("idle", options.idle);
+  request
+    .begin()
+    .number(queue)
+    .number(concurrency)
+    .someNumber(prefetch)
+    .number(bytes)
+    .someNumber(maxMessages)
+    .number(wait)
+    .someNumber(lock)
+    .number(longest)
+    .someText(reconnect)
+    .someNumber(idle);
+  return now(native.consume, readNumber, undefined);
+}
 
 /**
- * Messages one after the other, without an end of its own: it ends when its client is closed, and
- * rejects with the signal's reason when that is aborted. Leaving the loop, in whatever way, gives the
- * messages back that were fetched ahead.
+ * A consumer of the native half, for loops and workers.
+ * @internal
+ */
+export class Feed<T> {
+  readonly #slot: number;
+  readonly #source: Source;
+
+  constructor(
+    queue: number,
+    source: Source,
+    options: ConsumerOptions & { idle?: number | undefined },
+  ) {
+    this.#slot = open(queue, options);
+    this.#source = source;
+    own(this, native.dropConsumer, this.#slot);
+  }
+
+  /** The next message; `undefined` at the end. */
+  next(signal?: AbortSignal): Promise<Delivery<T> | undefined> {
+    const { home, expected } = this.#source;
+    request.begin().number(this.#slot);
+    return start(native.next, readFirst<T>, this.#source, home, signal, expected);
+  }
+
+  /** Resolves when something happened that is worth a look; rejects once it has ended. */
+  changed(): Promise<void> {
+    request.begin().number(this.#slot);
+    return start(native.waitChanged, nothing, undefined, this.#home);
+  }
+
+  stop(): Promise<void> {
+    request.begin().number(this.#slot);
+    return start(native.stopConsumer, nothing, undefined, this.#home);
+  }
+
+  drain(deadline: number): Promise<DrainReport> {
+    request.begin().number(this.#slot).number(deadline);
+    return start(native.drainConsumer, readReport, undefined, this.#home);
+  }
+
+  get status(): ConsumerStatus {
+    request.begin().number(this.#slot);
+    const said = JSON.parse(now(native.consumerStatus, readText, undefined));
+    const { last_receive: last, failure } = said;
+    const { name: queue } = this.#source;
+    return {
+      ready: said.ready,
+      lastReceive: last === null ? undefined : new Date(last),
+      failure:
+        failure === null
+          ? undefined
+          : errorOf(failure.kind, failure.message, { queue, retryable: failure.retryable }),
+      prefetched: said.prefetched,
+      inHand: said.in_hand,
+    };
+  }
+
+  get #home(): Home {
+    return this.#source.home;
+  }
+}
+
+function readFirst<T>(page: Page, at: number, source: Source): Delivery<T> | undefined {
+  return readDeliveries<T>(page, at, source)[0];
+}
+
+function readReport(page: Page, at: number): DrainReport {
+  const [finished, released, abandoned] = [at, at + 1, at + 2].map((word) => page.number(word));
+  return { finished, released, abandoned } as DrainReport;
+}
+
+/** Checks how long a drain may take. */
+export function checkDeadline(deadline: unknown): number {
+  return Math.min(checkDuration("deadline", deadline), Number.MAX_SAFE_INTEGER);
+}
+
+/**
+ * Messages one after the other, their locks kept until each is settled or lost. It ends when its client
+ * is closed or it was idle for too long, and rejects with the signal's reason when that is aborted.
+ * Leaving the loop, in whatever way, gives the messages back that were fetched ahead, unblamed.
  *
  * While `next` waits for a message, as `for await` does, it keeps the process alive.
  */
 export class Consumer<T = unknown> implements AsyncIterableIterator<Delivery<T>>, AsyncDisposable {
-  readonly #receive: (options: ReceiveOptions) => Promise<Delivery<T>[]>;
-  readonly #options: ReceiveOptions;
+  readonly #feed: Feed<T>;
   readonly #signal: AbortSignal | undefined;
-  readonly #stop = new AbortController();
-  /** Fetched ahead, the next one last. */
-  #ahead: Delivery<T>[] = [];
-  #fetching: Promise<void> | undefined;
+  readonly #abort = () => void this.return().catch(() => {});
   #ended = false;
+  #stopping: Promise<void> | undefined;
 
   /** @internal */
-  constructor(
-    receive: (options: ReceiveOptions) => Promise<Delivery<T>[]>,
-    options: ConsumeOptions = {},
-  ) {
-    const { prefetch = PREFETCH, lock, signal } = checkOptions("consume", OPTIONS, options);
-    checkSomeDuration("lock", lock);
-    this.#receive = receive;
-    this.#signal = checkSignal(signal);
-    this.#options = {
-      maxMessages: Math.max(checkCount("prefetch", prefetch), 1),
-      wait: LONGEST_WAIT,
-      lock,
-      signal: this.#stop.signal,
-    };
+  constructor(queue: number, source: Source, options: ConsumeOptions = {}) {
+    checkOptions("consume", CONSUME_OPTIONS, options);
+    this.#signal = checkSignal(options.signal);
+    this.#feed = new Feed<T>(queue, source, options);
+    if (this.#signal?.aborted) this.#abort();
+    else onAbort(this.#signal, this.#abort);
   }
 
   [Symbol.asyncIterator](): this {
     return this;
   }
 
-  /** The next message. */
-  next(): Promise<IteratorResult<Delivery<T>, undefined>> {
-    if (!this.#ended && this.#signal?.aborted !== true) {
-      const value = this.#ahead.pop();
-      if (value !== undefined) return Promise.resolve({ value, done: false });
-    }
-    return this.#next();
-  }
-
-  async #next(): Promise<IteratorResult<Delivery<T>, undefined>> {
-    while (!this.#ended) {
-      if (this.#signal?.aborted) {
-        await this.return();
-        throw this.#signal.reason;
+  /** The next message. Any number may wait for one. */
+  async next(): Promise<IteratorResult<Delivery<T>, undefined>> {
+    const signal = this.#signal;
+    if (!this.#ended) {
+      try {
+        const value = await this.#feed.next(signal);
+        if (value !== undefined) return { value, done: false };
+        this.#ended = true;
+      } catch (error) {
+        if (!signal?.aborted) throw error;
       }
-      const value = this.#ahead.pop();
-      if (value !== undefined) return { value, done: false };
-      this.#fetching ??= this.#fetch();
-      await this.#fetching;
+    }
+    if (signal?.aborted) {
+      await this.return();
+      throw signal.reason;
     }
     return { value: undefined, done: true };
   }
 
-  async #fetch(): Promise<void> {
-    const stop = () => this.#stop.abort();
-    onAbort(this.#signal, stop);
-    try {
-      this.#ahead = (await this.#receive(this.#options)).reverse();
-    } catch (error) {
-      // Given up by this consumer itself, which goes on to see why; or its client was closed.
-      if (this.#stop.signal.aborted) return;
-      if (!(error instanceof QueueError && error.code === "closed")) throw error;
-      this.#ended = true;
-    } finally {
-      offAbort(this.#signal, stop);
-      this.#fetching = undefined;
-    }
+  /**
+   * Ends it as `return` does, and waits until what is in hand is settled, at most so many milliseconds
+   * (30,000); then gives that back too.
+   */
+  async drain(deadline: number = DRAIN): Promise<DrainReport> {
+    checkDeadline(deadline);
+    this.#end();
+    return this.#feed.drain(deadline);
   }
 
-  /** Ends it: what waits is given up, and messages that were fetched ahead are given back. */
+  /** How it goes. */
+  get status(): ConsumerStatus {
+    return this.#feed.status;
+  }
+
+  /** Ends it, also for who waits for its next message: what was fetched ahead is given back. */
   async return(): Promise<IteratorReturnResult<undefined>> {
-    this.#ended = true;
-    this.#stop.abort();
-    // It takes nothing any more, but may have brought something just before.
-    await this.#fetching?.catch(() => {});
-    const ahead = this.#ahead;
-    this.#ahead = [];
-    // One whose lock ended meanwhile is back already.
-    await Promise.allSettled(ahead.map((delivery) => delivery.release()));
+    this.#end();
+    this.#stopping ??= this.#feed.stop();
+    await this.#stopping;
     return { value: undefined, done: true };
   }
 
@@ -117,5 +270,10 @@ export class Consumer<T = unknown> implements AsyncIterableIterator<Delivery<T>>
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.return();
+  }
+
+  #end(): void {
+    this.#ended = true;
+    offAbort(this.#signal, this.#abort);
   }
 }

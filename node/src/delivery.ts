@@ -11,6 +11,7 @@ import {
 import { InvalidReceiptError } from "./errors.js";
 import {
   disown,
+  drop,
   type Home,
   nothing,
   now,
@@ -31,6 +32,15 @@ export interface Source {
   /** Words that the deliveries of the last receive took. */
   expected: number;
 }
+
+/**
+ * Why work on a message is to stop: its lock ended, and somebody else may have it by now; its lock was
+ * kept for as long as it may be; its consumer has ended and gave it back.
+ */
+export type CancelCause = "lock_lost" | "stalled" | "drained";
+
+/** Numbered as in the native half. */
+const CAUSES: readonly (CancelCause | undefined)[] = [undefined, "lock_lost", "stalled", "drained"];
 
 /** Options of a verb that may wait. */
 export interface SignalOptions {
@@ -101,6 +111,13 @@ export class Delivery<T = unknown> extends ReceivedMessage<T> {
   /** Whether it was settled. */
   get settled(): boolean {
     return this.#slot === SETTLED;
+  }
+
+  /** Why work on it is to stop, if it is; `undefined` where its lock is not kept. */
+  get cancelled(): CancelCause | undefined {
+    if (this.settled) return undefined;
+    request.begin().number(this.#slot);
+    return CAUSES[now(native.cancelled, readNumber, undefined)];
   }
 
   /**
@@ -202,6 +219,16 @@ export class Delivery<T = unknown> extends ReceivedMessage<T> {
   static markSettled(delivery: Delivery): void {
     delivery.#slot = SETTLED;
     if (!delivery.isYoung) disown(delivery);
+  }
+
+  /**
+   * Gives it up unsettled, before the garbage collector would: its lock is not kept any more.
+   * @internal
+   */
+  static forget(delivery: Delivery): void {
+    if (delivery.#slot === SETTLED) return;
+    drop(native.forget, delivery.#slot);
+    Delivery.markSettled(delivery);
   }
 
   /**

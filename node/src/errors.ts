@@ -176,6 +176,11 @@ export function takeError(reader: Reader): QueueError {
     size: reader.someNumber(),
     limit: reader.someNumber(),
   };
+  return errorOf(code, message, details);
+}
+
+/** @internal */
+export function errorOf(code: ErrorCode, message: string, details: ErrorDetails): QueueError {
   // A kind that this version does not know is still an error of this package.
   return new (classes[code] ?? QueueError)(code, message, details);
 }

@@ -2,7 +2,7 @@
  * A message-queue engine that runs inside your program.
  *
  * What keeps the process alive: a call that waits (`receive`, a full queue's `send`, the `next` of a
- * loop over messages) and a worker that was not stopped. What does not: clients, queues, sessions and
+ * loop over messages) and a worker that was not drained. What does not: clients, queues, sessions and
  * deliveries by themselves. `client.unref()` lets a process end in the middle of a wait.
  *
  * @module
@@ -15,8 +15,20 @@ export {
   connect,
   type Support,
 } from "./client.js";
-export type { ConsumeOptions, Consumer } from "./consumer.js";
-export type { DeadLetterOptions, DelayOptions, Delivery, SignalOptions } from "./delivery.js";
+export type {
+  ConsumeOptions,
+  Consumer,
+  ConsumerOptions,
+  ConsumerStatus,
+  DrainReport,
+} from "./consumer.js";
+export type {
+  CancelCause,
+  DeadLetterOptions,
+  DelayOptions,
+  Delivery,
+  SignalOptions,
+} from "./delivery.js";
 export {
   AlreadyExistsError,
   CancelledError,
@@ -48,6 +60,7 @@ export {
   UnsupportedError,
   WouldDeadlockError,
 } from "./errors.js";
+export { type ErrorClass, Failure } from "./failure.js";
 export type {
   DeadLetter,
   DeadLetterFilter,
@@ -73,4 +86,5 @@ export type { ReceiveOptions } from "./receive.js";
 export type { Results, SendOutcome, SettleOutcome } from "./results.js";
 export { Runtime } from "./runtime.js";
 export type { Session } from "./session.js";
-export type { Handler, HandlerContext, ProcessOptions, StopOptions, Worker } from "./worker.js";
+export type { SessionConsumeOptions, SessionConsumer } from "./session-consumer.js";
+export type { Handler, HandlerContext, ProcessOptions, RunOptions, Worker } from "./worker.js";

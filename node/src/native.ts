@@ -41,6 +41,14 @@ interface Native {
   extend: Verb;
   lockedUntil: Verb;
   forget: Verb;
+  cancelled: Verb;
+  consume: Verb;
+  dropConsumer: Verb;
+  next: Verb;
+  waitChanged: Verb;
+  stopConsumer: Verb;
+  drainConsumer: Verb;
+  consumerStatus: Verb;
   dropSession: Verb;
   receiveOfSession: Verb;
   renewSession: Verb;

@@ -161,16 +161,16 @@ export class Queue<T = unknown> {
     return receive(native.receive, this.#slot, this.#source, options);
   }
 
-  /** Messages one after the other, for `for await`. Locked from the moment they are fetched. */
+  /** Messages one after the other, for `for await`, their locks kept until each is settled. */
   consume(options?: ConsumeOptions): Consumer<T> {
-    return new Consumer<T>((given) => this.receive(given), options);
+    return new Consumer<T>(this.#slot, this.#source, options);
   }
 
   /**
-   * Handles messages until it is stopped: acked when the handler succeeds, nacked when it throws.
+   * Handles messages until it is drained: acked when the handler succeeds, nacked when it throws.
    */
   process(handler: Handler<T>, options?: ProcessOptions<T>): Worker<T> {
-    return new Worker<T>((given) => this.receive(given), handler, options);
+    return new Worker<T>(this.#slot, this.#source, handler, options);
   }
 
   /** Acks many deliveries of this queue: result i belongs to delivery i. */

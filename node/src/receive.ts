@@ -3,6 +3,7 @@
 import {
   checkCount,
   checkDuration,
+  checkFlag,
   checkOptions,
   checkSignal,
   checkSomeDuration,
@@ -19,9 +20,11 @@ export interface ReceiveOptions extends SignalOptions {
   wait?: number | undefined;
   /** How long the messages are locked; as long as the queue says. */
   lock?: number | undefined;
+  /** Whether their locks are kept, for up to 10 minutes, until each is settled or lost. */
+  keepLock?: boolean | undefined;
 }
 
-const OPTIONS: ReadonlySet<string> = new Set(["maxMessages", "wait", "lock", "signal"]);
+const OPTIONS: ReadonlySet<string> = new Set(["maxMessages", "wait", "lock", "keepLock", "signal"]);
 const NOTHING: ReceiveOptions = {};
 
 /** How long a receive waits that does not say. */
@@ -37,13 +40,14 @@ export function receive<T>(
 ): Promise<Delivery<T>[]> {
   try {
     if (options !== NOTHING) checkOptions("receive", OPTIONS, options);
-    const { maxMessages = 1, wait = WAIT, lock, signal } = options;
+    const { maxMessages = 1, wait = WAIT, lock, keepLock = false, signal } = options;
     request
       .begin()
       .number(slot)
       .number(checkCount("maxMessages", maxMessages))
       .number(checkDuration("wait", wait))
-      .someNumber(checkSomeDuration("lock", lock));
+      .someNumber(checkSomeDuration("lock", lock))
+      .flag(checkFlag("keepLock", keepLock));
     const { home, expected } = source;
     return start(verb, readDeliveries<T>, source, home, checkSignal(signal), expected);
   } catch (error) {

@@ -3,218 +3,295 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { offAbort, onAbort } from "./abort.js";
+import { checkFunction, checkOptions, checkSignal } from "./check.js";
 import {
-  checkCount,
-  checkDuration,
-  checkFunction,
-  checkOptions,
-  checkSignal,
-  checkSomeDuration,
-} from "./check.js";
-import type { Delivery, SignalOptions } from "./delivery.js";
-import { QueueError } from "./errors.js";
-import { LONGEST_WAIT, type ReceiveOptions } from "./receive.js";
+  CONCURRENCY,
+  CONSUMER_OPTIONS,
+  checkDeadline,
+  type ConsumerOptions,
+  type ConsumerStatus,
+  DRAIN,
+  type DrainReport,
+  Feed,
+} from "./consumer.js";
+import { type CancelCause, Delivery, type SignalOptions, type Source } from "./delivery.js";
+import { CancelledError, LockLostError, QueueError } from "./errors.js";
+import { type ErrorClass, Failure, failureOf } from "./failure.js";
+import { onEnd } from "./signals.js";
 
 /** What a handler is told beside its message. */
 export interface HandlerContext {
-  /** Aborted when the worker was stopped and the time it was given is over. */
-  signal: AbortSignal;
+  /**
+   * Aborted when the handler is to stop: the lock of its message was lost or kept for too long, or the
+   * worker was drained and the time for that is over. Its reason is a `LockLostError` or a
+   * `CancelledError`; `message.cancelled` names the cause.
+   */
+  readonly signal: AbortSignal;
 }
 
 /**
  * Handles a message. When it returns, or its promise resolves, the message is acked; when it throws, or
- * rejects, it is nacked with the error's message as the reason. One that it settled itself stays so.
+ * rejects, it is nacked with the error's message as the reason, or what a `Failure` says is done. One
+ * that it settled itself stays so.
  */
 export type Handler<T> = (message: Delivery<T>, context: HandlerContext) => unknown;
 
-/** How messages are handled. */
-export interface ProcessOptions<T = unknown> extends SignalOptions {
-  /** How many messages are handled at one time; 16. Of one session always one at a time. */
-  concurrency?: number | undefined;
-  /** How long messages are locked, in milliseconds; as long as the queue says. */
-  lock?: number | undefined;
+/** How messages are handled. `concurrency` is how many at one time; of a session always one. */
+export interface ProcessOptions<T = unknown> extends ConsumerOptions, SignalOptions {
+  /** How long handlers may go on once the worker is drained, unless `drain` says; 30,000. */
+  drain?: number | undefined;
+  /**
+   * What an error of the handler is: `"transient"` (nacked, as what is not said), `"permanent"` (to the
+   * dead letters), or `"throttled"` (back unblamed after the error's `retryAfter`, or a second; so are
+   * errors of this package that say when to try again).
+   */
+  classify?: ((error: unknown) => ErrorClass | undefined) | undefined;
+  /** An alarm: told that work on a message is to stop, and why. */
+  onCancel?: ((message: Delivery<T>, cause: CancelCause) => void) | undefined;
   /**
    * Told of what fails: a handler, a settlement, a receive. Without it only the metrics tell. The worker
-   * goes on, unless a receive fails in a way that cannot get better.
+   * goes on.
    */
   onError?: ((error: unknown, message?: Delivery<T>) => void) | undefined;
 }
 
-/** How a worker is stopped. */
-export interface StopOptions {
-  /** How long handlers may go on, in milliseconds, before their `signal` is aborted; for ever. */
-  timeout?: number | undefined;
+/** How a worker is run to its end. */
+export interface RunOptions {
+  /** Whether the first SIGTERM or SIGINT drains it; the next one does what it did before. True. */
+  signals?: boolean | undefined;
 }
 
-const OPTIONS: ReadonlySet<string> = new Set(["concurrency", "lock", "onError", "signal"]);
-const STOP_OPTIONS: ReadonlySet<string> = new Set(["timeout"]);
-const CONCURRENCY = 16;
-/** How long a receive that failed for now is left alone, in milliseconds, unless the error says. */
-const PAUSE = 1000;
+const OPTIONS: ReadonlySet<string> = new Set([
+  ...CONSUMER_OPTIONS,
+  "drain",
+  "classify",
+  "onCancel",
+  "onError",
+  "signal",
+]);
+const RUN_OPTIONS: ReadonlySet<string> = new Set(["signals"]);
+
+/** How long handlers that are to stop may take to do so before they are left behind. */
+const GRACE = 1000;
 
 /**
- * Handles the messages of a queue until it is stopped, by `stop`, its signal, the end of an `await
+ * Handles the messages of a queue until it is drained: by `drain`, its signal, the end of an `await
  * using` scope or the close of its client. While it runs it keeps the process alive.
  */
 export class Worker<T = unknown> implements AsyncDisposable {
-  /** Resolves when it has stopped; rejects when it had to because a receive failed for good. */
-  readonly done: Promise<void>;
+  /** Resolves when it has ended, with what became of the messages it had when it was drained. */
+  readonly done: Promise<DrainReport>;
 
-  readonly #receive: (options: ReceiveOptions) => Promise<Delivery<T>[]>;
+  readonly #feed: Feed<T>;
+  readonly #source: Source;
   readonly #handler: Handler<T>;
-  readonly #onError: ((error: unknown, message?: Delivery<T>) => void) | undefined;
-  readonly #concurrency: number;
-  readonly #lock: number | undefined;
-  readonly #stopped = new AbortController();
-  readonly #expired = new AbortController();
-  readonly #lanes = new Set<Promise<void>>();
+  readonly #options: ProcessOptions<T>;
+  /** What each lane works on. */
+  readonly #hands: (Hand<T> | undefined)[];
+  /** Resolved with the deadline of a drain. */
+  readonly #asked: Promise<number>;
+  #ask!: (deadline: number) => void;
 
   /** @internal */
   constructor(
-    receive: (options: ReceiveOptions) => Promise<Delivery<T>[]>,
+    queue: number,
+    source: Source,
     handler: Handler<T>,
     options: ProcessOptions<T> = {},
   ) {
     checkFunction("handler", handler);
-    const given = checkOptions("process", OPTIONS, options);
-    if (given.onError !== undefined) checkFunction("onError", given.onError);
-    this.#receive = receive;
+    checkOptions("process", OPTIONS, options);
+    for (const name of ["classify", "onCancel", "onError"] as const) {
+      if (options[name] !== undefined) checkFunction(name, options[name]);
+    }
+    const deadline = checkDeadline(options.drain ?? DRAIN);
+    const signal = checkSignal(options.signal);
+    this.#feed = new Feed<T>(queue, source, options);
+    this.#source = source;
     this.#handler = handler;
-    this.#onError = given.onError;
-    this.#concurrency = Math.max(checkCount("concurrency", given.concurrency ?? CONCURRENCY), 1);
-    this.#lock = checkSomeDuration("lock", given.lock);
-    const signal = checkSignal(given.signal);
-    const stop = () => this.#stopped.abort();
+    this.#options = options;
+    this.#hands = new Array(options.concurrency ?? CONCURRENCY).fill(undefined);
+    this.#asked = new Promise((resolve) => {
+      this.#ask = resolve;
+    });
+    const stop = () => this.#ask(deadline);
     if (signal?.aborted) stop();
     onAbort(signal, stop);
-    this.done = this.#run().finally(() => offAbort(signal, stop));
+    this.done = this.#run(deadline).finally(() => offAbort(signal, stop));
     // Who does not look at it does not want to hear of it; `onError` was told.
     this.done.catch(() => {});
   }
 
-  /** Takes no more messages, and waits until those in hand are handled. Again only waits. */
-  async stop(options: StopOptions = {}): Promise<void> {
-    const { timeout } = checkOptions("stop", STOP_OPTIONS, options);
-    this.#stopped.abort();
-    if (timeout === undefined || checkDuration("timeout", timeout) === Number.POSITIVE_INFINITY) {
+  /**
+   * Waits for its end, which the first SIGTERM or SIGINT brings: a drain. The next one does what it did
+   * before. Not with `signals: false`, and not in worker threads, which get no signals.
+   */
+  async run(options: RunOptions = {}): Promise<DrainReport> {
+    const { signals = true } = checkOptions("run", RUN_OPTIONS, options);
+    if (!signals) return this.done;
+    const off = onEnd(() => void this.drain());
+    return this.done.finally(off);
+  }
+
+  /**
+   * Takes no more messages, gives back what was fetched ahead, and waits until those in hand are handled,
+   * at most so many milliseconds; then their handlers are told to stop and their messages go back
+   * unblamed. A handler that goes on for more than a second after that is left behind. The first one
+   * counts; others wait with it.
+   */
+  drain(deadline: number = this.#options.drain ?? DRAIN): Promise<DrainReport> {
+    try {
+      this.#ask(checkDeadline(deadline));
       return this.done;
+    } catch (error) {
+      return Promise.reject(error);
     }
-    const timer = setTimeout(() => this.#expired.abort(), timeout);
-    await this.done.finally(() => clearTimeout(timer));
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.stop();
+  /** How it goes. */
+  get status(): ConsumerStatus {
+    return this.#feed.status;
   }
 
-  async #run(): Promise<void> {
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.drain();
+  }
+
+  async #run(drain: number): Promise<DrainReport> {
+    const lanes = Promise.all(this.#hands.map((_, lane) => this.#work(lane)));
+    void this.#watch();
+    // The lanes end by themselves when the client is closed.
+    const deadline = await Promise.race([lanes.then(() => drain), this.#asked]);
+    const report = await this.#feed.drain(deadline);
+    this.#interrupt();
+    await Promise.race([lanes, sleep(GRACE, undefined, { ref: false })]);
+    return report;
+  }
+
+  /** Handles one message after the other. */
+  async #work(lane: number): Promise<void> {
+    for (;;) {
+      const message = await this.#feed.next();
+      if (message === undefined) return;
+      if (message.cancelled === undefined) await this.#handle(lane, message);
+      // What could not be settled is not in hand any more.
+      if (!message.settled) Delivery.forget(message);
+    }
+  }
+
+  async #handle(lane: number, message: Delivery<T>): Promise<void> {
+    const hand = new Hand<T>(message, this.#source.name);
+    this.#hands[lane] = hand;
+    let settlement: () => Promise<void>;
     try {
-      while (!this.#stopped.signal.aborted) await this.#take();
+      await this.#handler(message, hand);
+      settlement = () => message.ack();
+    } catch (error) {
+      this.#tell(error, message);
+      settlement = () => Failure.settle(failureOf(error, this.#classOf(error)), message);
     } finally {
-      await Promise.all(this.#lanes);
+      this.#hands[lane] = undefined;
+    }
+    if (message.settled) return;
+    try {
+      await settlement();
+    } catch (error) {
+      // Of one that was to stop this was to be expected.
+      if (hand.cause === undefined) this.#tell(error, message);
     }
   }
 
-  /** Receives as much as there is room for, and begins to handle it. */
-  async #take(): Promise<void> {
-    if (this.#lanes.size >= this.#concurrency) {
-      await Promise.race(this.#lanes);
-      return;
-    }
+  #classOf(error: unknown): ErrorClass | undefined {
     try {
-      const messages = await this.#receive({
-        maxMessages: this.#concurrency - this.#lanes.size,
-        wait: LONGEST_WAIT,
-        lock: this.#lock,
-        signal: this.#stopped.signal,
-      });
-      for (const lane of lanesOf(messages)) this.#begin(lane);
-    } catch (error) {
-      if (this.#stopped.signal.aborted) return;
-      if (error instanceof QueueError && error.code === "closed") {
-        this.#stopped.abort();
-        return;
+      return this.#options.classify?.(error);
+    } catch (thrown) {
+      surface(thrown);
+      return undefined;
+    }
+  }
+
+  /** Tells handlers that are to stop, and of failing receives. */
+  async #watch(): Promise<void> {
+    let before: string | undefined;
+    for (;;) {
+      try {
+        await this.#feed.changed();
+      } catch {
+        return; // It has ended.
       }
-      this.#tell(error);
-      if (!(error instanceof QueueError && error.retryable)) throw error;
-      await sleep(error.retryAfter ?? PAUSE, undefined, { signal: this.#stopped.signal }).catch(
-        () => {},
-      );
+      this.#interrupt();
+      const { failure } = this.#feed.status;
+      if (failure !== undefined && failure.message !== before) this.#tell(failure);
+      before = failure?.message;
     }
   }
 
-  #begin(lane: Delivery<T>[]): void {
-    const running = this.#work(lane).finally(() => this.#lanes.delete(running));
-    this.#lanes.add(running);
-  }
-
-  /** Handles messages one after the other; of a session only as long as each is acked. */
-  async #work(lane: Delivery<T>[]): Promise<void> {
-    for (const [index, message] of lane.entries()) {
-      if (!(await this.#handle(message))) {
-        // The failed one comes first again; these were not begun.
-        const rest = lane.slice(index + 1);
-        await Promise.allSettled(rest.map((message) => message.release()));
-        return;
+  #interrupt(): void {
+    for (const hand of this.#hands) {
+      if (hand === undefined || hand.cause !== undefined) continue;
+      const { cancelled } = hand.message;
+      if (cancelled === undefined) continue;
+      hand.cancel(cancelled);
+      try {
+        this.#options.onCancel?.(hand.message, cancelled);
+      } catch (thrown) {
+        surface(thrown);
       }
-    }
-  }
-
-  /** Whether its successors may be handled. */
-  async #handle(message: Delivery<T>): Promise<boolean> {
-    let handled = true;
-    try {
-      await this.#handler(message, { signal: this.#expired.signal });
-    } catch (error) {
-      handled = false;
-      this.#tell(error, message);
-      if (!message.settled) await this.#settle(message, message.nack(reasonOf(error)));
-    }
-    if (handled && !message.settled) return this.#settle(message, message.ack());
-    return handled;
-  }
-
-  async #settle(message: Delivery<T>, settlement: Promise<void>): Promise<boolean> {
-    try {
-      await settlement;
-      return true;
-    } catch (error) {
-      this.#tell(error, message);
-      return false;
     }
   }
 
   #tell(error: unknown, message?: Delivery<T>): void {
     try {
-      this.#onError?.(error, message);
+      this.#options.onError?.(error, message);
     } catch (thrown) {
-      // What it throws is its program's to see, and no reason to stop.
-      process.nextTick(() => {
-        throw thrown;
-      });
+      surface(thrown);
     }
   }
 }
 
-/** What is handled one after the other: messages of one session; each other message alone. */
-function lanesOf<T>(messages: Delivery<T>[]): Iterable<Delivery<T>[]> {
-  if (messages.length === 1) return [messages];
-  const lanes: Delivery<T>[][] = [];
-  const sessions = new Map<string, Delivery<T>[]>();
-  for (const message of messages) {
-    const { session } = message;
-    const lane = session === undefined ? undefined : sessions.get(session);
-    if (lane !== undefined) {
-      lane.push(message);
-      continue;
-    }
-    const fresh = [message];
-    lanes.push(fresh);
-    if (session !== undefined) sessions.set(session, fresh);
-  }
-  return lanes;
+/** What a listener throws is its program's to see, and no reason to stop. */
+function surface(thrown: unknown): void {
+  process.nextTick(() => {
+    throw thrown;
+  });
 }
 
-function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message || error.name : String(error);
+/** What a handler works on. Most never look at their signal, which is made for those who do. */
+class Hand<T> implements HandlerContext {
+  readonly message: Delivery<T>;
+  /** Why it is to stop, once it was told. */
+  cause: CancelCause | undefined;
+  readonly #queue: string;
+  #controller: AbortController | undefined;
+
+  constructor(message: Delivery<T>, queue: string) {
+    this.message = message;
+    this.#queue = queue;
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.cause !== undefined) this.#controller.abort(this.#reason(this.cause));
+    }
+    return this.#controller.signal;
+  }
+
+  cancel(cause: CancelCause): void {
+    this.cause = cause;
+    this.#controller?.abort(this.#reason(cause));
+  }
+
+  #reason(cause: CancelCause): QueueError {
+    const details = { operation: "handle", queue: this.#queue };
+    const where = `handle on queue "${this.#queue}"`;
+    if (cause === "lock_lost") {
+      return new LockLostError("lock_lost", `${where}: the lock of the message was lost`, details);
+    }
+    const why =
+      cause === "stalled"
+        ? "the lock of the message was kept for as long as it may be"
+        : "the worker was drained, and the time for that is over";
+    return new CancelledError("cancelled", `${where}: ${why}`, details);
+  }
 }

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { fresh, ready, texts } from "./engine.mjs";
+import { emptied, fresh, ready, texts, until, withResolvers } from "./engine.mjs";
 
 test("a loop goes over what is there and what comes", async (t) => {
   const { queue } = await fresh(t);
@@ -26,7 +26,7 @@ test("leaving a loop gives back what was fetched ahead, unblamed and in its orde
     const consumer = queue.consume({ signal: controller.signal });
     const loop = async () => {
       for await (const message of consumer) {
-        assert.equal((await queue.statistics()).inFlight, 4);
+        await until(async () => (await queue.statistics()).inFlight === 4);
         await message.ack();
         if (leave === "break") break;
         if (leave === "throw") throw new Error("in the loop");
@@ -98,7 +98,7 @@ test("a worker acks what its handler does and nacks what it does not", async (t)
   );
   await queue.sendMany(["a", "throws", "rejects", "settled", "b"]);
   await emptied(queue);
-  await worker.stop();
+  await worker.drain();
   assert.deepEqual(handled.sort(), ["a", "b", "settled"]);
   assert.deepEqual(errors.sort(), [
     ["no luck", "throws"],
@@ -139,7 +139,7 @@ test("a worker handles as many at a time as it may, and of a session one", async
     { concurrency: 4 },
   );
   await emptied(queue);
-  await worker.stop();
+  await worker.drain();
   assert.ok(most > 1 && most <= 4, `${most} at a time`);
   assert.deepEqual(ofSession, ["s0", "s1", "s2", "s3", "s4", "s5"]);
 });
@@ -153,7 +153,7 @@ test("a message that fails keeps its place in its session", async (t) => {
     if (message.text() === "1" && message.attempt === 1) throw new Error("not yet");
   });
   await emptied(queue);
-  await worker.stop();
+  await worker.drain();
   assert.deepEqual(seen, [
     ["1", 1],
     ["1", 2],
@@ -165,7 +165,7 @@ test("a message that fails keeps its place in its session", async (t) => {
 test("a worker that is stopped finishes what it has and takes no more", async (t) => {
   const { queue } = await fresh(t);
   const controller = new AbortController();
-  const started = Promise.withResolvers?.() ?? withResolvers();
+  const started = withResolvers();
   const finish = withResolvers();
   const worker = queue.process(
     async () => {
@@ -190,7 +190,7 @@ test("a worker that is stopped finishes what it has and takes no more", async (t
 });
 
 test("handlers are told when the time for stopping is over", async (t) => {
-  const { queue } = await fresh(t, { retry: "none" });
+  const { engine, queue } = await fresh(t);
   const started = withResolvers();
   const worker = queue.process((_, { signal }) => {
     started.resolve();
@@ -200,9 +200,11 @@ test("handlers are told when the time for stopping is over", async (t) => {
   });
   await queue.send("a");
   await started.promise;
-  await worker.stop({ timeout: 1 });
+  const report = worker.drain(1);
+  await engine.advance(1);
+  assert.deepEqual(await report, { finished: 0, released: 1, abandoned: 0 });
   const [back] = await ready(queue);
-  assert.equal(back.attempt, 2);
+  assert.equal(back.attempt, 1);
 });
 
 test("an onError that throws does not stop its worker", async (t) => {
@@ -226,16 +228,5 @@ test("an onError that throws does not stop its worker", async (t) => {
   assert.equal((await thrown.promise).message, "listener");
   for (const listener of listeners) process.on("uncaughtException", listener);
   await emptied(queue);
-  await worker.stop();
+  await worker.drain();
 });
-
-/** Until a worker has left nothing but dead letters. */
-async function emptied(queue) {
-  while ((await queue.statistics()).depth > 0) await new Promise(setImmediate);
-}
-
-function withResolvers() {
-  const made = {};
-  made.promise = new Promise((resolve, reject) => Object.assign(made, { resolve, reject }));
-  return made;
-}

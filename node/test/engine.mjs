@@ -21,3 +21,19 @@ export function ready(queue, maxMessages = 100) {
 export function texts(messages) {
   return messages.map((message) => message.text());
 }
+
+/** Gives the loop turns, and the engine's threads time, until this holds. */
+export async function until(condition) {
+  while (!(await condition())) await new Promise(setImmediate);
+}
+
+/** Until a worker has left nothing but dead letters. */
+export function emptied(queue) {
+  return until(async () => (await queue.statistics()).depth === 0);
+}
+
+export function withResolvers() {
+  const made = {};
+  made.promise = new Promise((resolve, reject) => Object.assign(made, { resolve, reject }));
+  return made;
+}

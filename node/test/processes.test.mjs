@@ -95,7 +95,7 @@ test("what waits keeps a program alive until it has come", async () => {
     for await (const message of queue.consume()) { console.log(message.text()); break; }`;
   assert.equal(await run(loop), "x\n");
   const worker = `
-    const worker = queue.process((message) => { console.log(message.text()); worker.stop(); });
+    const worker = queue.process((message) => { console.log(message.text()); worker.drain(); });
     await queue.send("y");`;
   assert.equal(await run(worker), "y\n");
 });

@@ -104,7 +104,7 @@ class Handlers:
             if session is None:
                 continue
             async with session:
-                async for delivery in session.consume(wait=0):
+                async for delivery in session.consume(idle=0):
                     await self._work_on(delivery, handler)
 
     async def _work_on_anything(self, handler: int) -> None:

@@ -22,18 +22,22 @@ from typing import TYPE_CHECKING
 from queue_runtime import errors
 from queue_runtime._data import (
     Capabilities,
+    ConsumerStatus,
     DeadLetter,
+    DrainReport,
     PeekedMessage,
     RedriveReport,
     Settlement,
     Statistics,
 )
+from queue_runtime._failure import Failure
 from queue_runtime._native import (
     AsyncClient as Client,
     AsyncConsumer as Consumer,
     AsyncDelivery as Delivery,
     AsyncQueue as Queue,
     AsyncSession as Session,
+    AsyncSessionConsumer as SessionConsumer,
     Message,
     Runtime,
     SendResult,
@@ -44,7 +48,7 @@ from queue_runtime._native import (
     open_async as _open,
 )
 from queue_runtime._opening import Opening
-from queue_runtime._options import QueueOptions, RuntimeOptions, to_json
+from queue_runtime._options import ConsumerOptions, QueueOptions, RuntimeOptions, to_json
 from queue_runtime._worker import Worker
 from queue_runtime.errors import QueueError
 
@@ -55,8 +59,12 @@ __all__ = [
     "Capabilities",
     "Client",
     "Consumer",
+    "ConsumerOptions",
+    "ConsumerStatus",
     "DeadLetter",
     "Delivery",
+    "DrainReport",
+    "Failure",
     "Message",
     "Opening",
     "PeekedMessage",
@@ -69,6 +77,7 @@ __all__ = [
     "SendResult",
     "SendResults",
     "Session",
+    "SessionConsumer",
     "SettleResult",
     "SettleResults",
     "Settlement",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 if TYPE_CHECKING:
     from queue_runtime import sync
     from queue_runtime._native import AsyncDelivery
+    from queue_runtime.errors import QueueError
 
     _Delivery = TypeVar("_Delivery", AsyncDelivery, sync.Delivery)
 else:
@@ -163,6 +164,61 @@ class RedriveReport:
     last: int
     #: Those that could not be sent back and stay: why, by their ids.
     failed: dict[str, str]
+
+
+@dataclass(frozen=True)
+class DrainReport:
+    """What became of the messages that a consumer or a worker had when its drain began."""
+
+    #: In hand, and settled in time.
+    finished: int = 0
+    #: Given back with their attempts restored.
+    released: int = 0
+    #: Neither: dropped unsettled, or lost. They come back when their locks end.
+    abandoned: int = 0
+
+    def __add__(self, other: DrainReport) -> DrainReport:
+        return DrainReport(
+            self.finished + other.finished,
+            self.released + other.released,
+            self.abandoned + other.abandoned,
+        )
+
+
+@dataclass(frozen=True)
+class ConsumerStatus:
+    """How a consumer goes."""
+
+    #: Whether its last receive succeeded, or none has ended yet, and it has not ended.
+    ready: bool
+    #: When a receive last succeeded, with or without messages.
+    last_receive: datetime | None
+    #: What the last receive failed with, until one succeeds.
+    failure: QueueError | None
+    #: Messages fetched ahead and not begun.
+    prefetched: int
+    #: Messages in hand.
+    in_hand: int
+
+
+def _failure(kind: str, message: str, retryable: bool) -> QueueError:
+    # These are made of what is here.
+    from queue_runtime.errors import _make
+
+    return _make(kind, message, None, None, None, None, None, retryable, None, None, None)
+
+
+def consumer_status(text: str) -> ConsumerStatus:
+    """Called by the native module."""
+    said = json.loads(text)
+    last, failure = said["last_receive"], said["failure"]
+    return ConsumerStatus(
+        ready=said["ready"],
+        last_receive=None if last is None else moment(last),
+        failure=None if failure is None else _failure(**failure),
+        prefetched=said["prefetched"],
+        in_hand=said["in_hand"],
+    )
 
 
 @dataclass(frozen=True)

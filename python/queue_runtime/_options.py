@@ -41,6 +41,27 @@ class QueueOptions(TypedDict, total=False):
     create: Literal["first_use", "never"]
 
 
+class ConsumerOptions(TypedDict, total=False):
+    """Options of a consumer, as `Queue.consume` takes them. Durations are seconds or a `timedelta`."""
+
+    #: Messages in hand at one time; 16.
+    concurrency: int
+    #: Messages fetched ahead; as many as `concurrency`.
+    prefetch: int
+    #: Nothing more is fetched ahead while it has this many bytes; 64 MiB.
+    prefetch_bytes: int
+    #: Messages of one receive; as many as are wanted.
+    max_messages: int
+    #: How long each receive waits at the provider; 10 seconds.
+    wait: float | timedelta
+    #: How long messages are locked, and locked again; as long as the queue says.
+    lock: float | timedelta
+    #: For how long a lock is kept; 10 minutes.
+    max_lock_renewal: float | timedelta
+    #: When a receive that failed is tried again; `exponential:100ms,2,30s,jitter`.
+    reconnect: str
+
+
 class RuntimeOptions(TypedDict, total=False):
     """Options of a runtime."""
 

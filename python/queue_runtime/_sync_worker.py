@@ -5,24 +5,32 @@ from __future__ import annotations
 import inspect
 import logging
 import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import timedelta
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, TypeVar
 
+from queue_runtime._data import ConsumerStatus, DrainReport
+from queue_runtime._failure import Classify, failure_of
 from queue_runtime._native import SyncClient, SyncConsumer, SyncDelivery, SyncQueue
-from queue_runtime.errors import QueueError
+from queue_runtime._signals import on_end
+from queue_runtime.errors import ClosedError
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from queue_runtime._options import QueueOptions
+    from queue_runtime._options import ConsumerOptions, QueueOptions
 
 _log = logging.getLogger("queue_runtime.worker")
 
 _Handler = Callable[[SyncDelivery], object]
 _H = TypeVar("_H", bound=_Handler)
+_OnCancel = Callable[[SyncDelivery, str], object]
 
-#: Seconds until a receive that failed is tried again, unless its error says when.
-_PAUSE = 1.0
+#: Seconds that handlers which are to stop may take to do so, before they are left behind.
+_GRACE = 1.0
 
 
 class Worker:
@@ -37,25 +45,43 @@ class Worker:
         worker.run()
 
     When a handler returns, its message is acked; when it raises, it is nacked, and comes back as
-    the queue's retry policy says until its budget is spent. Messages of one session are handled
-    one at a time, in order.
+    the queue's retry policy says until its budget is spent. A handler that knows better raises a
+    `Failure`. Messages of one session are handled one at a time, in order.
 
-    The lock of a message is that of its queue: choose one that is longer than its handler takes.
+    The engine keeps the lock of a message while its handler runs. Should it be lost all the same, or
+    the handler take longer than `max_lock_renewal`, `delivery.cancelled` says so: a thread cannot be
+    cancelled.
 
     Args:
         client: whose queues these are.
-        concurrency: handlers that run at one time, for each queue.
+        drain: how long handlers may go on once the worker is to stop, unless `stop` says.
+        classify: what exceptions of handlers are: `transient` (nacked, as what is not named),
+            `permanent` (to the dead letters), or `throttled` (back unblamed after the exception's
+            `retry_after`, or a second; so are errors of this library that say when to try again).
+        on_cancel: an alarm: told, with the cause, that work on a message is to stop.
+        options: options of the consumer of each queue, as `Queue.consume` takes them; `concurrency`
+            is how many handlers run at one time, for each queue.
     """
 
-    def __init__(self, client: SyncClient, *, concurrency: int = 16) -> None:
-        if concurrency < 1:
-            raise ValueError(f"concurrency must be at least 1, not {concurrency}")
+    def __init__(
+        self,
+        client: SyncClient,
+        *,
+        drain: float | timedelta = 30.0,
+        classify: Classify | None = None,
+        on_cancel: _OnCancel | None = None,
+        **options: Unpack[ConsumerOptions],
+    ) -> None:
         self._client = client
-        self._concurrency = concurrency
+        self._drain = drain
+        self._classify = {} if classify is None else classify
+        self._on_cancel = on_cancel
+        self._options = options
         self._handlers: list[tuple[SyncQueue, _Handler]] = []
-        self._consumers: list[SyncConsumer] = []
-        self._stopped = threading.Event()
-        self._failure: BaseException | None = None
+        self._crews: list[_Crew] = []
+        # The one thing that a signal may interrupt itself at, and still do.
+        self._stopping: SimpleQueue[float | timedelta] = SimpleQueue()
+        self._stopped: Future[DrainReport] | None = None
 
     def handler(
         self, queue: str | SyncQueue, **options: Unpack[QueueOptions]
@@ -72,74 +98,191 @@ class Worker:
 
         return register
 
-    def run(self) -> None:
-        """Works until `stop`, and then until the handlers that run have ended.
+    def run(self, *, signals: bool = True) -> DrainReport:
+        """Works until `stop`, or the end of the client, and then until the handlers that run have
+        ended. Answers with what became of the messages it had when it was to stop.
 
-        Ends with the error when messages cannot be received for a reason that will not pass. Ctrl-C
-        stops it: the handlers that run are waited for.
+        On the main thread the first SIGTERM or SIGINT (Ctrl-C) stops it, the next one does what it
+        did before; not with `signals=False`. A handler that goes on for more than a second after it
+        was to stop is left behind: it ends with the program.
         """
-        self._stopped.clear()
-        self._failure = None
-        threads = [
-            threading.Thread(
-                target=self._work, args=(queue, handler), name=f"{queue.name} {number}"
-            )
-            for queue, handler in self._handlers
-            for number in range(self._concurrency)
-        ]
-        for thread in threads:
-            thread.start()
+        stopping = self._stopping = SimpleQueue()
+        stopped = self._stopped = Future()
+        report = None
         try:
-            for thread in threads:
-                thread.join()
+            with on_end(self.stop, wanted=signals):
+                for queue, handler in self._handlers:
+                    consumer = queue.consume(**self._options)
+                    self._crews.append(_Crew(self, queue, consumer, handler))
+                threads = [thread for crew in self._crews for thread in crew.threads]
+                last = _Countdown(len(threads), lambda: stopping.put(self._drain))
+                for crew in self._crews:
+                    crew.start(last)
+                if threads:
+                    deadline = stopping.get()
+                    report = _drain(self._crews, deadline)
+                    _join(threads)
         finally:
-            self.stop()
-            for thread in threads:
-                thread.join()
-        if self._failure is not None:
-            raise self._failure
+            crews, self._crews = self._crews, []
+            for crew in crews:
+                crew.consumer.close()
+            report = DrainReport() if report is None else report
+            stopped.set_result(report)
+        return report
 
-    def stop(self) -> None:
-        """Takes no more messages; `run` ends when the handlers that run have ended.
+    def stop(self, deadline: float | timedelta | None = None) -> None:
+        """Takes no more messages, and gives back what was fetched ahead. Handlers may go on for
+        `deadline` seconds (the worker's `drain` unless said), then they are cancelled and their
+        messages go back unblamed; `run` ends when all have ended.
 
         May be called from a handler, from another thread, or in the handler of a signal.
         """
-        self._stopped.set()
-        for consumer in list(self._consumers):
-            consumer.close()
+        self._stopping.put(self._drain if deadline is None else deadline)
 
-    def _work(self, queue: SyncQueue, handler: _Handler) -> None:
-        """Handles one message after the other."""
-        while not self._stopped.is_set():
-            consumer = queue.consume()
-            self._consumers.append(consumer)
-            if self._stopped.is_set():
-                # It was stopped meanwhile, and may not have seen this consumer.
-                consumer.close()
-            try:
-                for delivery in consumer:
-                    self._handle(delivery, handler)
-            except QueueError as error:
-                if not error.retryable:
-                    self._failure = error
-                    self.stop()
-                    return
-                _log.warning("receiving from %r failed and is tried again: %s", queue.name, error)
-                self._stopped.wait(_PAUSE if error.retry_after is None else error.retry_after)
-            finally:
-                self._consumers.remove(consumer)
+    def drain(self, deadline: float | timedelta | None = None) -> DrainReport:
+        """Stops it, and waits for the end of `run`: answers with the same. Not for handlers, which
+        would wait for themselves.
+        """
+        self.stop(deadline)
+        return DrainReport() if self._stopped is None else self._stopped.result()
 
-    def _handle(self, delivery: SyncDelivery, handler: _Handler) -> None:
-        failed = False
+    def status(self) -> dict[str, ConsumerStatus]:
+        """How it goes, by the names of queues; nothing when it does not run."""
+        return {crew.queue.name: crew.consumer.status() for crew in list(self._crews)}
+
+
+class _Countdown:
+    """Does something when the last of several has ended."""
+
+    def __init__(self, count: int, then: Callable[[], None]) -> None:
+        self._left = count
+        self._then = then
+        self._lock = threading.Lock()
+
+    def end(self) -> None:
+        with self._lock:
+            self._left -= 1
+            is_last = self._left == 0
+        if is_last:
+            self._then()
+
+
+def _drain(crews: list[_Crew], deadline: float | timedelta) -> DrainReport:
+    """Drains all of them at one time."""
+    if len(crews) == 1:
+        return crews[0].consumer.drain(deadline)
+    with ThreadPoolExecutor(len(crews), "queue_runtime drain") as pool:
+        return sum(pool.map(lambda crew: crew.consumer.drain(deadline), crews), DrainReport())
+
+
+def _join(threads: list[threading.Thread]) -> None:
+    until = time.monotonic() + _GRACE
+    for thread in threads:
+        thread.join(max(0.0, until - time.monotonic()))
+    left = sum(thread.is_alive() for thread in threads)
+    if left:
+        _log.warning("%d handlers go on after they were cancelled, and are left behind", left)
+
+
+class _Lane:
+    """A thread that handles one message after the other."""
+
+    __slots__ = ("alarmed", "delivery")
+
+    def __init__(self) -> None:
+        #: What its handler works on.
+        self.delivery: SyncDelivery | None = None
+        #: What it worked on when the alarm was raised.
+        self.alarmed: SyncDelivery | None = None
+
+
+class _Crew:
+    """The threads of one queue."""
+
+    def __init__(
+        self, worker: Worker, queue: SyncQueue, consumer: SyncConsumer, handler: _Handler
+    ) -> None:
+        self.queue = queue
+        self.consumer = consumer
+        self._handler = handler
+        self._classify = worker._classify
+        self._on_cancel = worker._on_cancel
+        self._lanes = [_Lane() for _ in range(worker._options.get("concurrency", 16))]
+        # Daemons, since a handler that does not stop must not keep the program.
+        self.threads = [
+            threading.Thread(target=self._run, args=(lane,), name=f"{queue.name} {number}", daemon=True)
+            for number, lane in enumerate(self._lanes)
+        ]
+        self._watching = threading.Thread(
+            target=self._watch, name=f"{queue.name} watch", daemon=True
+        )
+
+    def start(self, last: _Countdown) -> None:
+        self._last = last
+        for thread in (*self.threads, self._watching):
+            thread.start()
+
+    def _run(self, lane: _Lane) -> None:
         try:
-            with delivery:
-                try:
-                    handler(delivery)
-                except Exception:
-                    failed = True
-                    _log.exception("the handler of %r failed", delivery)
-                    raise
+            for delivery in self.consumer:
+                lane.delivery = delivery
+                if delivery.cancelled is None:
+                    self._handle(delivery)
+                # Not to be held while the next one is waited for.
+                lane.delivery = lane.alarmed = None
+                del delivery
+        except ClosedError:
+            _log.debug("the runtime of %r was shut down", self.queue.name)
+        finally:
+            self._last.end()
+
+    def _handle(self, delivery: SyncDelivery) -> None:
+        try:
+            self._handler(delivery)
         except Exception as error:
-            # Most likely the lock ended before the handler: somebody else has the message now.
-            if not failed:
-                _log.warning("%r was not settled: %s", delivery, error)
+            _log.exception("the handler of %r failed", delivery)
+            if not delivery.settled:
+                _settle(delivery, failure_of(error, self._classify)._settle)
+        except BaseException:
+            # It ends its thread, which is no fault of the message.
+            _settle(delivery, SyncDelivery.release)
+            raise
+        else:
+            if not delivery.settled:
+                _settle(delivery, SyncDelivery.ack)
+
+    def _watch(self) -> None:
+        """Raises the alarm for handlers that are to stop, and logs failing receives."""
+        failure: str | None = None
+        while True:
+            try:
+                self.consumer.wait_changed()
+            except ClosedError:
+                return
+            self._alarm()
+            error = self.consumer.status().failure
+            before, failure = failure, None if error is None else str(error)
+            if failure is not None and failure != before:
+                _log.warning("receiving from %r fails: %s", self.queue.name, failure)
+
+    def _alarm(self) -> None:
+        for lane in self._lanes:
+            delivery = lane.delivery
+            cause = None if delivery is None else delivery.cancelled
+            if delivery is None or cause is None or lane.alarmed is delivery:
+                continue
+            lane.alarmed = delivery
+            _log.warning("the handler of %r is to stop: %s", delivery, cause)
+            if self._on_cancel is not None:
+                try:
+                    self._on_cancel(delivery, cause)
+                except Exception:
+                    _log.exception("on_cancel failed")
+
+
+def _settle(delivery: SyncDelivery, how: Callable[[SyncDelivery], object]) -> None:
+    try:
+        how(delivery)
+    except Exception as error:
+        # Most likely the lock ended before the handler: somebody else has the message now.
+        _log.warning("%r was not settled: %s", delivery, error)

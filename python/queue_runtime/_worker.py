@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
+from queue_runtime._data import ConsumerStatus, DrainReport
+from queue_runtime._failure import Classify, failure_of
 from queue_runtime._native import AsyncClient, AsyncConsumer, AsyncDelivery, AsyncQueue
-from queue_runtime.errors import QueueError
+from queue_runtime._signals import on_end
+from queue_runtime.errors import ClosedError, QueueError
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from queue_runtime._options import QueueOptions
+    from queue_runtime._options import ConsumerOptions, QueueOptions
 
 _log = logging.getLogger("queue_runtime.worker")
 
 _Handler = Callable[[AsyncDelivery], Awaitable[object]] | Callable[[AsyncDelivery], object]
 _H = TypeVar("_H", bound=_Handler)
+_OnCancel = Callable[[AsyncDelivery, str], object]
 
-#: Seconds until a receive that failed is tried again, unless its error says when.
-_PAUSE = 1.0
+#: After so many messages in a row a lane gives the event loop a turn: handlers that never wait would
+#: keep it from everybody else.
+_TURN = 64
 
 
 class Worker:
@@ -39,25 +46,43 @@ class Worker:
         await worker.run()
 
     When a handler returns, its message is acked; when it raises, it is nacked, and comes back as
-    the queue's retry policy says until its budget is spent. Messages of one session are handled
-    one at a time, in order. Functions that are not `async` run in threads.
+    the queue's retry policy says until its budget is spent. A handler that knows better raises a
+    `Failure`. Messages of one session are handled one at a time, in order. Functions that are not
+    `async` run in threads.
 
-    The lock of a message is that of its queue: choose one that is longer than its handler takes.
+    The engine keeps the lock of a message while its handler runs. Should it be lost all the same, or
+    the handler take longer than `max_lock_renewal`, the handler is cancelled; one in a thread cannot
+    be, and sees it in `delivery.cancelled`.
 
     Args:
         client: whose queues these are.
-        concurrency: handlers that run at one time, for each queue.
+        drain: how long handlers may go on once the worker is to stop, unless `stop` says.
+        classify: what exceptions of handlers are: `transient` (nacked, as what is not named),
+            `permanent` (to the dead letters), or `throttled` (back unblamed after the exception's
+            `retry_after`, or a second; so are errors of this library that say when to try again).
+        on_cancel: an alarm: told, with the cause, that work on a message is to stop.
+        options: options of the consumer of each queue, as `Queue.consume` takes them; `concurrency`
+            is how many handlers run at one time, for each queue.
     """
 
-    def __init__(self, client: AsyncClient, *, concurrency: int = 16) -> None:
-        if concurrency < 1:
-            raise ValueError(f"concurrency must be at least 1, not {concurrency}")
+    def __init__(
+        self,
+        client: AsyncClient,
+        *,
+        drain: float | timedelta = 30.0,
+        classify: Classify | None = None,
+        on_cancel: _OnCancel | None = None,
+        **options: Unpack[ConsumerOptions],
+    ) -> None:
         self._client = client
-        self._concurrency = concurrency
+        self._drain = drain
+        self._classify = {} if classify is None else classify
+        self._on_cancel = on_cancel
+        self._options = options
         self._handlers: list[tuple[AsyncQueue, _Handler]] = []
-        self._consumers: list[AsyncConsumer] = []
-        self._stopped = False
-        self._threads: ThreadPoolExecutor | None = None
+        self._crews: list[_Crew] = []
+        self._stopping: asyncio.Future[float | timedelta] | None = None
+        self._stopped: asyncio.Future[DrainReport] | None = None
 
     def handler(
         self, queue: str | AsyncQueue, **options: Unpack[QueueOptions]
@@ -72,82 +97,219 @@ class Worker:
 
         return register
 
-    async def run(self) -> None:
-        """Works until `stop`, and then until the handlers that run have ended.
+    async def run(self, *, signals: bool = True) -> DrainReport:
+        """Works until `stop`, or the end of the client, and then until the handlers that run have
+        ended. Answers with what became of the messages it had when it was to stop.
 
-        Ends with the error when messages cannot be received for a reason that will not pass.
-        Cancelled, it cancels the handlers: their messages go back unblamed.
+        On the main thread the first SIGTERM or SIGINT (Ctrl-C) stops it, the next one does what it
+        did before; not with `signals=False`. Cancelled, it cancels the handlers: their messages go
+        back unblamed.
         """
-        self._stopped = False
-        threads = sum(not inspect.iscoroutinefunction(handler) for _, handler in self._handlers)
-        if threads:
-            self._threads = ThreadPoolExecutor(threads * self._concurrency, "queue_runtime")
-        tasks = [
-            asyncio.create_task(self._work(queue, handler), name=f"{queue.name} {number}")
-            for queue, handler in self._handlers
-            for number in range(self._concurrency)
-        ]
+        loop = asyncio.get_running_loop()
+        stopping = self._stopping = loop.create_future()
+        stopped = self._stopped = loop.create_future()
+
+        def end() -> None:
+            loop.call_soon_threadsafe(self.stop)
+
         try:
-            await asyncio.gather(*tasks)
+            with on_end(end, wanted=signals):
+                for queue, handler in self._handlers:
+                    consumer = queue.consume(**self._options)
+                    self._crews.append(_Crew(self, queue, consumer, handler))
+                lanes = [lane.task for crew in self._crews for lane in crew.lanes]
+                at_work = set(lanes)
+                while at_work and not stopping.done():
+                    waited_for = [stopping, *at_work]
+                    done, _ = await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
+                    at_work -= done
+                deadline = stopping.result() if stopping.done() else self._drain
+                drained = await asyncio.gather(*(crew.drain(deadline) for crew in self._crews))
+                await asyncio.gather(*lanes)
+                report = sum(drained, DrainReport())
+                stopped.set_result(report)
+                return report
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            if self._threads is not None:
-                self._threads.shutdown(wait=False)
+            stopped.cancel()
+            crews, self._crews = self._crews, []
+            await asyncio.gather(*(crew.end() for crew in crews))
 
-    def stop(self) -> None:
-        """Takes no more messages; `run` ends when the handlers that run have ended.
+    def stop(self, deadline: float | timedelta | None = None) -> None:
+        """Takes no more messages, and gives back what was fetched ahead. Handlers may go on for
+        `deadline` seconds (the worker's `drain` unless said), then they are cancelled and their
+        messages go back unblamed; `run` ends when all have ended.
 
-        May be called from a handler, or by a signal:
-        `loop.add_signal_handler(signal.SIGTERM, worker.stop)`.
+        May be called from a handler; of another thread by `loop.call_soon_threadsafe`.
         """
-        self._stopped = True
-        for consumer in self._consumers:
-            consumer.close()
+        if self._stopping is not None and not self._stopping.done():
+            self._stopping.set_result(self._drain if deadline is None else deadline)
 
-    async def _work(self, queue: AsyncQueue, handler: _Handler) -> None:
-        """Handles one message after the other."""
-        while not self._stopped:
-            consumer = queue.consume()
-            self._consumers.append(consumer)
-            try:
-                async for delivery in consumer:
-                    await self._handle(delivery, handler)
-            except QueueError as error:
-                if not error.retryable:
-                    raise
-                _log.warning("receiving from %r failed and is tried again: %s", queue.name, error)
-                await asyncio.sleep(_PAUSE if error.retry_after is None else error.retry_after)
-            finally:
-                self._consumers.remove(consumer)
+    async def drain(self, deadline: float | timedelta | None = None) -> DrainReport:
+        """Stops it, and waits for the end of `run`: answers with the same. Not for handlers, which
+        would wait for themselves.
+        """
+        self.stop(deadline)
+        return DrainReport() if self._stopped is None else await asyncio.shield(self._stopped)
 
-    async def _handle(self, delivery: AsyncDelivery, handler: _Handler) -> None:
-        failed = False
+    def status(self) -> dict[str, ConsumerStatus]:
+        """How it goes, by the names of queues; nothing when it does not run."""
+        return {crew.queue.name: crew.consumer.status() for crew in self._crews}
+
+
+class _Lane:
+    """A task that handles one message after the other."""
+
+    __slots__ = ("delivery", "interrupted", "task")
+
+    task: asyncio.Task[None]
+
+    def __init__(self) -> None:
+        #: What its handler works on.
+        self.delivery: AsyncDelivery | None = None
+        #: Whether its handler was cancelled because of that.
+        self.interrupted = False
+
+
+class _Crew:
+    """The lanes of one queue."""
+
+    def __init__(
+        self, worker: Worker, queue: AsyncQueue, consumer: AsyncConsumer, handler: _Handler
+    ) -> None:
+        self.queue = queue
+        self.consumer = consumer
+        self._handler = handler
+        self._classify = worker._classify
+        self._on_cancel = worker._on_cancel
+        self._over = False
+        self.lanes = [_Lane() for _ in range(worker._options.get("concurrency", 16))]
+        self._is_async = inspect.iscoroutinefunction(handler)
+        self._threads = (
+            None if self._is_async else ThreadPoolExecutor(len(self.lanes), "queue_runtime")
+        )
+        for number, lane in enumerate(self.lanes):
+            lane.task = asyncio.create_task(self._work(lane), name=f"{queue.name} {number}")
+        self._watching = asyncio.create_task(self._watch(), name=f"{queue.name} watch")
+
+    async def drain(self, deadline: float | timedelta) -> DrainReport:
+        """Ends the consumer, and then the handlers that are not done in time."""
+        report = await self.consumer.drain(deadline)
+        self._interrupt()
+        return report
+
+    async def end(self) -> None:
+        """Ends whatever is left of it."""
+        self._over = True
+        tasks = [self._watching, *(lane.task for lane in self.lanes)]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._threads is not None:
+            self._threads.shutdown(wait=False)
+        await self.consumer.close()
+
+    async def _work(self, lane: _Lane) -> None:
+        handled = 0
+        async for delivery in self.consumer:
+            if delivery.cancelled is None:
+                await self._handle(lane, delivery)
+            # Not to be held while the next one is waited for.
+            del delivery
+            handled += 1
+            if handled % _TURN == 0:
+                await asyncio.sleep(0)
+
+    async def _handle(self, lane: _Lane, delivery: AsyncDelivery) -> None:
         try:
-            async with delivery:
-                try:
-                    await self._call(delivery, handler)
-                except Exception:
-                    failed = True
-                    _log.exception("the handler of %r failed", delivery)
-                    raise
+            await self._call(lane, delivery)
+        except asyncio.CancelledError:
+            if self._over:
+                await _settle(delivery, delivery.release())
+                raise
+            await self._give_up(delivery)
         except Exception as error:
-            # Most likely the lock ended before the handler: somebody else has the message now.
-            if not failed:
-                _log.warning("%r was not settled: %s", delivery, error)
+            _log.exception("the handler of %r failed", delivery)
+            if not delivery.settled:
+                await _settle(delivery, failure_of(error, self._classify)._settle(delivery))
+        else:
+            if not delivery.settled:
+                await _settle(delivery, delivery.ack())
 
-    async def _call(self, delivery: AsyncDelivery, handler: _Handler) -> None:
-        if inspect.iscoroutinefunction(handler):
-            await handler(delivery)
+    async def _give_up(self, delivery: AsyncDelivery) -> None:
+        """Lets go of the message of a handler that was cancelled."""
+        cause = delivery.cancelled
+        settlement = delivery.nack(f"the handler was cancelled: {cause}")
+        if cause is None:
+            # By itself.
+            await _settle(delivery, settlement)
             return
+        with contextlib.suppress(QueueError):
+            # It fails where the message is somebody else's by now, and is not in hand any more then.
+            await settlement
+
+    async def _call(self, lane: _Lane, delivery: AsyncDelivery) -> None:
+        """Runs the handler, which may be interrupted meanwhile."""
+        lane.delivery = delivery
+        try:
+            if self._is_async:
+                await self._handler(delivery)  # type: ignore[misc]
+            else:
+                await self._call_in_thread(delivery)
+        finally:
+            lane.delivery = None
+            if lane.interrupted:
+                lane.interrupted = False
+                # Python 3.10 does not count.
+                uncancel = getattr(lane.task, "uncancel", None)
+                if uncancel is not None:
+                    uncancel()
+
+    async def _call_in_thread(self, delivery: AsyncDelivery) -> None:
         context = contextvars.copy_context()
         loop = asyncio.get_running_loop()
-        called = loop.run_in_executor(self._threads, context.run, handler, delivery)
+        called = loop.run_in_executor(self._threads, context.run, self._handler, delivery)
         try:
             await asyncio.shield(called)
         except asyncio.CancelledError:
-            # A thread cannot be cancelled: its message stays in hand until it has ended.
-            if not called.cancelled():
+            # A thread cannot be cancelled: its message stays in hand until it has ended, unless a
+            # drain has given it back.
+            if not called.cancelled() and delivery.cancelled != "drained":
                 await asyncio.wait([called])
             raise
+
+    async def _watch(self) -> None:
+        """Cancels handlers that are to stop, and logs failing receives."""
+        failure: str | None = None
+        while True:
+            try:
+                await self.consumer.wait_changed()
+            except ClosedError:
+                return
+            self._interrupt()
+            error = self.consumer.status().failure
+            before, failure = failure, None if error is None else str(error)
+            if failure is not None and failure != before:
+                _log.warning("receiving from %r fails: %s", self.queue.name, failure)
+
+    def _interrupt(self) -> None:
+        for lane in self.lanes:
+            delivery = lane.delivery
+            cause = None if delivery is None else delivery.cancelled
+            if delivery is None or cause is None or lane.interrupted:
+                continue
+            _log.warning("the handler of %s is cancelled: %s", repr(delivery), cause)
+            lane.interrupted = True
+            lane.task.cancel(cause)
+            if self._on_cancel is not None:
+                try:
+                    self._on_cancel(delivery, cause)
+                except Exception:
+                    _log.exception("on_cancel failed")
+
+
+async def _settle(delivery: AsyncDelivery, settlement: Awaitable[None]) -> None:
+    try:
+        await settlement
+    except Exception as error:
+        # Most likely the lock ended before the handler: somebody else has the message now.
+        _log.warning("%r was not settled: %s", delivery, error)

@@ -21,12 +21,15 @@ from typing import TYPE_CHECKING
 from queue_runtime import errors
 from queue_runtime._data import (
     Capabilities,
+    ConsumerStatus,
     DeadLetter,
+    DrainReport,
     PeekedMessage,
     RedriveReport,
     Settlement,
     Statistics,
 )
+from queue_runtime._failure import Failure
 from queue_runtime._native import (
     Message,
     Runtime,
@@ -39,10 +42,11 @@ from queue_runtime._native import (
     SyncDelivery as Delivery,
     SyncQueue as Queue,
     SyncSession as Session,
+    SyncSessionConsumer as SessionConsumer,
     __version__,
     open_sync as _open,
 )
-from queue_runtime._options import QueueOptions, RuntimeOptions, to_json
+from queue_runtime._options import ConsumerOptions, QueueOptions, RuntimeOptions, to_json
 from queue_runtime._sync_worker import Worker
 from queue_runtime.errors import QueueError
 
@@ -53,8 +57,12 @@ __all__ = [
     "Capabilities",
     "Client",
     "Consumer",
+    "ConsumerOptions",
+    "ConsumerStatus",
     "DeadLetter",
     "Delivery",
+    "DrainReport",
+    "Failure",
     "Message",
     "PeekedMessage",
     "Queue",
@@ -66,6 +74,7 @@ __all__ = [
     "SendResult",
     "SendResults",
     "Session",
+    "SessionConsumer",
     "SettleResult",
     "SettleResults",
     "Settlement",

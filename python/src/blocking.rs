@@ -1,6 +1,5 @@
 //! Verbs that are waited for. Waits let other threads run, and end when a signal asks for it.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -10,12 +9,13 @@ use queue_runtime_bindings::{Flags, Op, Output, Result, Started};
 
 use crate::at_exit;
 use crate::client::SyncClient;
-use crate::consumer::{Next, SyncConsumer};
+use crate::consumer::{self, Feed, Next, SyncConsumer};
 use crate::delivery::SyncDelivery;
 use crate::error::Raise;
 use crate::mode::{Class, Effect, Mode, Subject};
 use crate::queue::SyncQueue;
 use crate::session::SyncSession;
+use crate::session_consumer::SyncSessionConsumer;
 
 /// How long a signal such as Ctrl-C may go unseen.
 const SLICE: Duration = Duration::from_millis(50);
@@ -31,6 +31,7 @@ impl Mode for Blocking {
     type Delivery = SyncDelivery;
     type Session = SyncSession;
     type Consumer = SyncConsumer;
+    type SessionConsumer = SyncSessionConsumer;
 
     #[inline]
     fn run<C, T, B, F>(
@@ -79,13 +80,18 @@ impl Mode for Blocking {
         Ok(value)
     }
 
-    fn next(py: Python<'_>, consumer: Py<SyncConsumer>) -> PyResult<Py<PyAny>> {
-        let feed: &Arc<_> = consumer.get();
+    fn next<C>(py: Python<'_>, _name: &'static str, consumer: Py<C>) -> PyResult<Py<PyAny>>
+    where
+        C: Class,
+        C::Parts: Feed,
+    {
+        let feed: &C::Parts = consumer.get();
+        let mut next = feed.next();
         loop {
-            match feed.next().raise(py)? {
-                Next::Delivery(delivery) => return feed.object::<Self>(py, delivery),
+            match next.raise(py)? {
+                Next::Delivery(delivery) => return consumer::object::<Self>(py, feed, delivery),
                 Next::End => return Err(PyStopIteration::new_err(())),
-                Next::Receive(op) => feed.take(wait(py, &op)?).raise(py)?,
+                Next::Receive(op) => next = feed.take(wait(py, &op)?),
             }
         }
     }

@@ -9,7 +9,7 @@ use pyo3::{PyTypeInfo, ffi, intern};
 use queue_runtime_bindings::{Batch, Flags, Op, Output, Result, Started};
 
 use crate::client::AsyncClient;
-use crate::consumer::{AsyncConsumer, Next};
+use crate::consumer::{self, AsyncConsumer, Feed, Next};
 use crate::delivery::AsyncDelivery;
 use crate::error::Raise;
 use crate::event_loop::{Operation, Waiting};
@@ -17,6 +17,7 @@ use crate::mode::{Class, Effect, Mode, Subject};
 use crate::queue::AsyncQueue;
 use crate::runtime::Home;
 use crate::session::AsyncSession;
+use crate::session_consumer::AsyncSessionConsumer;
 
 /// The face of event loops: `queue_runtime`.
 pub(crate) struct Asyncio;
@@ -27,6 +28,7 @@ impl Mode for Asyncio {
     type Delivery = AsyncDelivery;
     type Session = AsyncSession;
     type Consumer = AsyncConsumer;
+    type SessionConsumer = AsyncSessionConsumer;
 
     #[inline]
     fn run<C, T, B, F>(
@@ -57,9 +59,13 @@ impl Mode for Asyncio {
         Call::object(py, name, State::Ended(value))
     }
 
-    fn next(py: Python<'_>, consumer: Py<AsyncConsumer>) -> PyResult<Py<PyAny>> {
+    fn next<C>(py: Python<'_>, name: &'static str, consumer: Py<C>) -> PyResult<Py<PyAny>>
+    where
+        C: Class,
+        C::Parts: Feed,
+    {
         let verb = Iteration { consumer, op: None };
-        Call::object(py, "Consumer.__anext__", State::Verb(Box::new(verb)))
+        Call::object(py, name, State::Verb(Box::new(verb)))
     }
 }
 
@@ -121,23 +127,30 @@ where
 }
 
 /// The next message of a consumer.
-struct Iteration {
-    consumer: Py<AsyncConsumer>,
+struct Iteration<C> {
+    consumer: Py<C>,
     op: Option<Arc<Op<Batch>>>,
 }
 
-impl Verb for Iteration {
+impl<C> Verb for Iteration<C>
+where
+    C: Class,
+    C::Parts: Feed,
+{
     fn step(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        let feed: &Arc<_> = self.consumer.get();
-        if let Some(op) = &self.op {
-            let Some(received) = op.take().transpose() else {
-                return Ok(None);
-            };
-            self.op = None;
-            feed.take(received).raise(py)?;
-        }
-        match feed.next().raise(py)? {
-            Next::Delivery(delivery) => feed.object::<Asyncio>(py, delivery).map(Some),
+        let feed: &C::Parts = self.consumer.get();
+        let next = match &self.op {
+            None => feed.next(),
+            Some(op) => {
+                let Some(received) = op.take().transpose() else {
+                    return Ok(None);
+                };
+                self.op = None;
+                feed.take(received)
+            }
+        };
+        match next.raise(py)? {
+            Next::Delivery(delivery) => consumer::object::<Asyncio>(py, feed, delivery).map(Some),
             Next::End => Err(PyStopAsyncIteration::new_err(())),
             Next::Receive(op) => {
                 self.op = Some(op);

@@ -1,60 +1,40 @@
-//! Consumers: messages one after the other.
+//! Consumers: messages that keep coming, their locks kept, until a drain that adds up.
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::PyTuple;
-use queue_runtime_bindings::{Batch, Delivery, Flags, Op, ReceiveOptions, Result, Started, Status};
+use queue_runtime_bindings::{
+    Batch, Consumer, ConsumerOptions, Delivery, DrainReport, Op, Result, Started,
+};
 
+use crate::args;
 use crate::blocking::Blocking;
 use crate::call::Asyncio;
 use crate::delivery::DeliveryParts;
-use crate::mode::{Class, Mode, Subject, faces};
+use crate::error::Raise;
+use crate::mode::{Class, Effect, Mode, Subject, faces};
 use crate::queue::QueueParts;
 use crate::runtime::Home;
-use crate::session::SessionParts;
 
-/// How long one receive waits where the consumer waits for ever.
-const PATIENCE: Duration = Duration::from_secs(600);
+/// How long a drain waits unless it is told.
+const DRAIN: Duration = Duration::from_secs(30);
 
-/// Where messages come from.
-pub(crate) enum Source {
-    Queue(Arc<QueueParts>),
-    Session(Arc<SessionParts>),
+/// Messages one after the other.
+pub(crate) trait Feed: Subject {
+    /// The next message, or how to get it.
+    fn next(&self) -> Result<Next>;
+
+    /// Goes on with what a receive brought.
+    fn take(&self, received: Result<Batch>) -> Result<Next>;
+
+    /// Where they come from.
+    fn queue(&self) -> &Arc<QueueParts>;
 }
 
-impl Source {
-    pub(crate) fn queue(&self) -> &Arc<QueueParts> {
-        match self {
-            Self::Queue(queue) => queue,
-            Self::Session(session) => &session.queue,
-        }
-    }
-
-    pub(crate) fn receive(&self, options: &ReceiveOptions) -> Result<Started<Batch>> {
-        match self {
-            Self::Queue(queue) => queue.queue.receive(options),
-            Self::Session(session) => session.session.receive(options),
-        }
-    }
-}
-
-/// Messages that were received and not yet handed over. Dropped, it gives them back.
-pub(crate) struct Feed {
-    source: Source,
-    options: ReceiveOptions,
-    /// Whether it ends when no message comes for as long as it waits.
-    ends: bool,
-    ready: Mutex<VecDeque<Delivery>>,
-    /// Receives that go on, to be cancelled when it is closed.
-    receives: Mutex<Vec<Weak<Op<Batch>>>>,
-    over: AtomicBool,
-}
-
-/// What a consumer does for its next message.
+/// What is done for the next message.
 pub(crate) enum Next {
     /// It is here.
     Delivery(Delivery),
@@ -64,178 +44,181 @@ pub(crate) enum Next {
     End,
 }
 
-impl Feed {
-    pub(crate) fn new(
-        source: Source,
-        prefetch: u32,
-        wait: Option<Duration>,
-        lock: Option<Duration>,
-    ) -> Self {
-        let options = ReceiveOptions {
-            max_messages: prefetch,
-            flags: Flags::None,
-            wait: wait.unwrap_or(PATIENCE),
-            lock,
-        };
-        Self {
-            source,
-            options,
-            ends: wait.is_some(),
-            ready: Mutex::default(),
-            receives: Mutex::default(),
-            over: AtomicBool::new(false),
-        }
+/// A message as an object.
+pub(crate) fn object<M: Mode>(
+    py: Python<'_>,
+    feed: &impl Feed,
+    delivery: Delivery,
+) -> PyResult<Py<PyAny>> {
+    let queue = feed.queue().clone();
+    M::Delivery::object(py, DeliveryParts { delivery, queue })
+}
+
+/// What a consumer is in both faces.
+pub(crate) struct ConsumerParts {
+    consumer: Consumer,
+    queue: Arc<QueueParts>,
+}
+
+impl ConsumerParts {
+    pub(crate) fn start(queue: &Arc<QueueParts>, options: &ConsumerOptions) -> Result<Self> {
+        Ok(Self {
+            consumer: Consumer::start(&queue.queue, options)?,
+            queue: queue.clone(),
+        })
     }
 
-    fn ready(&self) -> MutexGuard<'_, VecDeque<Delivery>> {
-        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn receives(&self) -> MutexGuard<'_, Vec<Weak<Op<Batch>>>> {
-        self.receives.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The next message, or how to get it.
-    pub(crate) fn next(&self) -> Result<Next> {
-        loop {
-            if let Some(delivery) = self.ready().pop_front() {
-                return Ok(Next::Delivery(delivery));
-            }
-            if self.over.load(Relaxed) {
-                return Ok(Next::End);
-            }
-            match self.source.receive(&self.options)? {
-                Started::Done(batch) => self.fill(batch),
-                Started::Pending(op) => {
-                    let op = Arc::new(op);
-                    let mut receives = self.receives();
-                    receives.retain(|receive| receive.strong_count() > 0);
-                    receives.push(Arc::downgrade(&op));
-                    return Ok(Next::Receive(op));
-                }
-            }
-        }
-    }
-
-    /// Takes what a receive brought.
-    pub(crate) fn take(&self, received: Result<Batch>) -> Result<()> {
-        match received {
-            Ok(batch) => self.fill(batch),
-            // It was cancelled by `close`.
-            Err(error) if error.status == Status::CANCELLED && self.over.load(Relaxed) => {}
-            Err(error) => return Err(error),
-        }
-        Ok(())
-    }
-
-    fn fill(&self, batch: Batch) {
-        if self.ends && batch.is_empty() {
-            self.over.store(true, Relaxed);
-        }
-        self.ready().extend(batch.iter());
-        if self.over.load(Relaxed) {
-            self.give_back();
-        }
-    }
-
-    /// Hands nothing over any more. Who waits for the next message is told that there is none.
-    fn close(&self) {
-        self.over.store(true, Relaxed);
-        let receives = std::mem::take(&mut *self.receives());
-        for receive in receives {
-            if let Some(op) = receive.upgrade() {
-                // What cannot be cancelled, in a forked child, does not wait either.
-                let _ = op.cancel();
-            }
-        }
-        self.give_back();
-    }
-
-    fn give_back(&self) {
-        let ready = std::mem::take(&mut *self.ready());
-        for delivery in ready {
-            // What cannot be given back now comes back when its lock ends.
-            let _ = delivery.release(None, Flags::None);
-        }
-    }
-
-    pub(crate) fn object<M: Mode>(
-        &self,
-        py: Python<'_>,
-        delivery: Delivery,
-    ) -> PyResult<Py<PyAny>> {
-        let queue = self.source.queue().clone();
-        M::Delivery::object(py, DeliveryParts { delivery, queue })
+    fn status(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        static MAKE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let json = self.consumer.status().raise(py)?;
+        let make = MAKE.import(py, "queue_runtime._data", "consumer_status")?;
+        Ok(make.call1((json,))?.unbind())
     }
 }
 
-impl Drop for Feed {
-    fn drop(&mut self) {
-        self.give_back();
+impl Feed for ConsumerParts {
+    fn next(&self) -> Result<Next> {
+        Ok(match self.consumer.next()? {
+            Started::Done(batch) => first(&batch),
+            Started::Pending(op) => Next::Receive(Arc::new(op)),
+        })
+    }
+
+    fn take(&self, received: Result<Batch>) -> Result<Next> {
+        received.map(|batch| first(&batch))
+    }
+
+    fn queue(&self) -> &Arc<QueueParts> {
+        &self.queue
     }
 }
 
-impl Subject for Arc<Feed> {
+/// The only message of a batch; without one it is the last.
+fn first(batch: &Batch) -> Next {
+    batch.get(0).map_or(Next::End, Next::Delivery)
+}
+
+impl Subject for ConsumerParts {
     fn home(&self) -> &Arc<Home> {
-        &self.source.queue().home
+        &self.queue.home
     }
 }
 
 faces! {
-    /// Messages one after the other, made by `consume`. It goes on until it is left: what was
-    /// received and not handed over is then given back.
-    Arc<Feed>: "Consumer", AsyncConsumer, SyncConsumer
+    /// Messages of a queue one after the other, made by `consume`: fetched ahead within bounds,
+    /// their locks kept by the engine's own threads. Left, it gives back what was not handed over.
+    /// Any number of tasks or threads may take from one.
+    ConsumerParts: "Consumer", AsyncConsumer, SyncConsumer
 }
 
-#[pymethods]
-impl AsyncConsumer {
-    fn __aiter__(slf: Py<Self>) -> Py<Self> {
-        slf
-    }
-
-    fn __anext__(slf: Py<Self>, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        Asyncio::next(py, slf)
-    }
-
-    /// Ends it, also for who waits for its next message, and gives back what was not handed over.
-    fn close(&self) {
-        self.0.close();
-    }
-
-    fn __aenter__(slf: Py<Self>, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        Asyncio::done(py, "Consumer.__aenter__", slf.into_any())
-    }
-
-    #[pyo3(signature = (*exc_info))]
-    fn __aexit__(&self, py: Python<'_>, exc_info: Bound<'_, PyTuple>) -> PyResult<Py<PyAny>> {
-        let _ = exc_info;
-        self.0.close();
-        Asyncio::done(py, "Consumer.__aexit__", py.None())
-    }
+fn close<M: Mode>(consumer: &Bound<'_, M::Consumer>, name: &'static str) -> PyResult<Py<PyAny>> {
+    M::run(
+        consumer.py(),
+        name,
+        consumer.clone().unbind(),
+        Effect::Passing,
+        |parts: &ConsumerParts, _| parts.consumer.stop(),
+        |py, _, ()| Ok(py.None()),
+    )
 }
 
-#[pymethods]
-impl SyncConsumer {
-    fn __iter__(slf: Py<Self>) -> Py<Self> {
-        slf
-    }
-
-    fn __next__(slf: Py<Self>, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        Blocking::next(py, slf)
-    }
-
-    /// Ends it, also for who waits for its next message, and gives back what was not handed over.
-    fn close(&self) {
-        self.0.close();
-    }
-
-    fn __enter__(slf: Py<Self>) -> Py<Self> {
-        slf
-    }
-
-    #[pyo3(signature = (*exc_info))]
-    fn __exit__(&self, exc_info: Bound<'_, PyTuple>) {
-        let _ = exc_info;
-        self.0.close();
-    }
+fn drain<M: Mode>(consumer: &Bound<'_, M::Consumer>, deadline: Duration) -> PyResult<Py<PyAny>> {
+    M::run(
+        consumer.py(),
+        "Consumer.drain",
+        consumer.clone().unbind(),
+        Effect::Passing,
+        move |parts: &ConsumerParts, _| parts.consumer.drain(deadline),
+        |py, _, report| drain_report(py, &report),
+    )
 }
+
+fn drain_report(py: Python<'_>, report: &DrainReport) -> PyResult<Py<PyAny>> {
+    static MAKE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let make = MAKE.import(py, "queue_runtime._data", "DrainReport")?;
+    let counts = (report.finished(), report.released(), report.abandoned());
+    Ok(make.call1(counts)?.unbind())
+}
+
+fn wait_changed<M: Mode>(consumer: &Bound<'_, M::Consumer>) -> PyResult<Py<PyAny>> {
+    M::run(
+        consumer.py(),
+        "Consumer.wait_changed",
+        consumer.clone().unbind(),
+        Effect::Passing,
+        |parts: &ConsumerParts, _| parts.consumer.wait_changed(),
+        |py, _, ()| Ok(py.None()),
+    )
+}
+
+macro_rules! methods {
+    ($class:ident, $mode:ty, $iter:ident, $next:ident, $enter:ident, $exit:ident) => {
+        #[pymethods]
+        impl $class {
+            fn $iter(slf: Py<Self>) -> Py<Self> {
+                slf
+            }
+
+            fn $next(slf: Py<Self>, py: Python<'_>) -> PyResult<Py<PyAny>> {
+                <$mode>::next(py, concat!("Consumer.", stringify!($next)), slf)
+            }
+
+            /// Ends it, also for who waits for its next message, and gives back what was not handed
+            /// over. What is in hand goes on.
+            fn close(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+                close::<$mode>(slf, "Consumer.close")
+            }
+
+            /// Ends it as `close` does, and waits until what is in hand is settled, at most
+            /// `deadline` seconds (30 unless said); then cancels that and gives it back too.
+            #[pyo3(signature = (deadline=None))]
+            fn drain(
+                slf: &Bound<'_, Self>,
+                deadline: Option<Bound<'_, PyAny>>,
+            ) -> PyResult<Py<PyAny>> {
+                let deadline = args::some_duration(deadline.as_ref(), "deadline")?;
+                drain::<$mode>(slf, deadline.unwrap_or(DRAIN))
+            }
+
+            /// How it goes.
+            fn status(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+                self.0.status(py)
+            }
+
+            /// Waits until work on a message in hand is to stop (`Delivery.cancelled`), or receiving
+            /// fails or goes on (`status`), since the last such wait ended; `ClosedError` once it
+            /// has ended. One at a time.
+            fn wait_changed(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+                wait_changed::<$mode>(slf)
+            }
+
+            fn $enter(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+                let value = slf.clone().into_any().unbind();
+                <$mode>::done(slf.py(), concat!("Consumer.", stringify!($enter)), value)
+            }
+
+            #[pyo3(signature = (*exc_info))]
+            fn $exit(slf: &Bound<'_, Self>, exc_info: Bound<'_, PyTuple>) -> PyResult<Py<PyAny>> {
+                let _ = exc_info;
+                close::<$mode>(slf, concat!("Consumer.", stringify!($exit)))
+            }
+        }
+    };
+}
+
+methods!(
+    AsyncConsumer,
+    Asyncio,
+    __aiter__,
+    __anext__,
+    __aenter__,
+    __aexit__
+);
+methods!(
+    SyncConsumer,
+    Blocking,
+    __iter__,
+    __next__,
+    __enter__,
+    __exit__
+);

@@ -214,6 +214,14 @@ macro_rules! methods {
                 self.0.delivery.is_settled()
             }
 
+            /// Why work on it is to stop, if it is: `lock_lost` (somebody else may have the message
+            /// by now), `stalled` (its lock was kept for as long as it may be), or `drained` (its
+            /// consumer has ended and gave it back). Always `None` where its lock is not kept.
+            #[getter]
+            fn cancelled(&self) -> Option<&'static str> {
+                self.0.delivery.cancelled().map(|cause| cause.name())
+            }
+
             /// Done; gone for good. `InvalidReceiptError` when it was settled before,
             /// `LockLostError` or `SessionLockLostError` when its lock ended.
             fn ack(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {

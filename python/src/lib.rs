@@ -23,6 +23,7 @@ mod queue;
 mod results;
 mod runtime;
 mod session;
+mod session_consumer;
 
 use pyo3::prelude::*;
 

@@ -12,11 +12,12 @@ use queue_runtime_bindings::{Flags, Output, Result, Started};
 use crate::blocking::Blocking;
 use crate::call::Asyncio;
 use crate::client::ClientParts;
-use crate::consumer::Feed;
+use crate::consumer::{ConsumerParts, Feed};
 use crate::delivery::DeliveryParts;
 use crate::queue::QueueParts;
 use crate::runtime::Home;
 use crate::session::SessionParts;
+use crate::session_consumer::SessionFeed;
 
 /// What a class of the package holds, and its verbs are about.
 pub(crate) trait Subject: Send + Sync + 'static {
@@ -58,7 +59,8 @@ pub(crate) trait Mode: 'static {
     type Queue: Class<Parts = Arc<QueueParts>>;
     type Delivery: Class<Parts = DeliveryParts>;
     type Session: Class<Parts = Arc<SessionParts>>;
-    type Consumer: Class<Parts = Arc<Feed>>;
+    type Consumer: Class<Parts = ConsumerParts>;
+    type SessionConsumer: Class<Parts = Arc<SessionFeed>>;
 
     /// Runs a verb of an object: begins it, and makes what came of it an object of Python.
     fn run<C, T, B, F>(
@@ -79,7 +81,10 @@ pub(crate) trait Mode: 'static {
     fn done(py: Python<'_>, name: &'static str, value: Py<PyAny>) -> PyResult<Py<PyAny>>;
 
     /// The next message of a consumer.
-    fn next(py: Python<'_>, consumer: Py<Self::Consumer>) -> PyResult<Py<PyAny>>;
+    fn next<C>(py: Python<'_>, name: &'static str, consumer: Py<C>) -> PyResult<Py<PyAny>>
+    where
+        C: Class,
+        C::Parts: Feed;
 }
 
 /// Defines the two classes of one kind, each around what they have in common.
@@ -133,6 +138,10 @@ pub(crate) fn add_classes(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add(
             format!("{face}Consumer").as_str(),
             py.get_type::<M::Consumer>(),
+        )?;
+        module.add(
+            format!("{face}SessionConsumer").as_str(),
+            py.get_type::<M::SessionConsumer>(),
         )
     }
     add::<Asyncio>(module, "Async")?;

@@ -10,14 +10,14 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString};
 use queue_runtime_bindings::{
-    Delivery, Filter, Flags, Queue, ReceiveOptions, RedriveOptions, Session, SettleResults,
-    Settlements,
+    ConsumerOptions, Delivery, Filter, Flags, Queue, ReceiveOptions, RedriveOptions, Session,
+    SettleResults, Settlements,
 };
 
 use crate::args;
 use crate::blocking::Blocking;
 use crate::call::Asyncio;
-use crate::consumer::{Feed, Source};
+use crate::consumer::ConsumerParts;
 use crate::dead_letters::{self, filter};
 use crate::delivery;
 use crate::error::{Raise, invalid_argument};
@@ -72,12 +72,14 @@ pub(crate) fn receive_options(
     max_messages: u32,
     wait: Option<&Bound<'_, PyAny>>,
     lock: Option<&Bound<'_, PyAny>>,
+    keep_lock: bool,
 ) -> PyResult<ReceiveOptions> {
     Ok(ReceiveOptions {
         max_messages,
         flags: Flags::None,
         wait: args::some_duration(wait, "wait")?.unwrap_or(WAIT),
         lock: args::some_duration(lock, "lock")?,
+        keep_lock,
     })
 }
 
@@ -143,17 +145,9 @@ fn receive_one<M: Mode>(
     )
 }
 
-fn consume<M: Mode>(
-    queue: &Bound<'_, M::Queue>,
-    prefetch: u32,
-    wait: Option<Bound<'_, PyAny>>,
-    lock: Option<Bound<'_, PyAny>>,
-) -> PyResult<Py<PyAny>> {
-    let wait = args::some_duration(wait.as_ref(), "wait")?;
-    let lock = args::some_duration(lock.as_ref(), "lock")?;
-    let parts: &Parts = queue.get();
-    let feed = Feed::new(Source::Queue(parts.clone()), prefetch, wait, lock);
-    M::Consumer::object(queue.py(), Arc::new(feed))
+fn consume<M: Mode>(queue: &Bound<'_, M::Queue>, options: &ConsumerOptions) -> PyResult<Py<PyAny>> {
+    let consumer = ConsumerParts::start(queue.get(), options).raise(queue.py())?;
+    M::Consumer::object(queue.py(), consumer)
 }
 
 /// The delivery that an object is.
@@ -441,45 +435,82 @@ macro_rules! methods {
 
             /// Receives up to `max_messages`: as soon as one is there, with what else is ready; an
             /// empty list after `wait` seconds (10 unless said; 0 looks once) without one. They are
-            /// locked for `lock` seconds, or for as long as the queue says.
-            #[pyo3(signature = (max_messages=1, wait=None, *, lock=None))]
+            /// locked for `lock` seconds, or for as long as the queue says. With `keep_lock` their
+            /// locks are kept, for up to 10 minutes, until each is settled or all are dropped.
+            #[pyo3(signature = (max_messages=1, wait=None, *, lock=None, keep_lock=false))]
             fn receive(
                 slf: &Bound<'_, Self>,
                 max_messages: u32,
                 wait: Option<Bound<'_, PyAny>>,
                 lock: Option<Bound<'_, PyAny>>,
+                keep_lock: bool,
             ) -> PyResult<Py<PyAny>> {
-                let options = receive_options(max_messages, wait.as_ref(), lock.as_ref())?;
+                let (wait, lock) = (wait.as_ref(), lock.as_ref());
+                let options = receive_options(max_messages, wait, lock, keep_lock)?;
                 receive::<$mode>(slf, options)
             }
 
             /// Receives one message; `None` after `wait` seconds (10 unless said; 0 looks once)
-            /// without one. It is locked for `lock` seconds, or for as long as the queue says.
-            #[pyo3(signature = (wait=None, *, lock=None))]
+            /// without one. It is locked for `lock` seconds, or for as long as the queue says. With
+            /// `keep_lock` its lock is kept, for up to 10 minutes, until it is settled or dropped.
+            #[pyo3(signature = (wait=None, *, lock=None, keep_lock=false))]
             fn receive_one(
                 slf: &Bound<'_, Self>,
                 wait: Option<Bound<'_, PyAny>>,
                 lock: Option<Bound<'_, PyAny>>,
+                keep_lock: bool,
             ) -> PyResult<Py<PyAny>> {
-                let options = receive_options(1, wait.as_ref(), lock.as_ref())?;
+                let options = receive_options(1, wait.as_ref(), lock.as_ref(), keep_lock)?;
                 receive_one::<$mode>(slf, options)
             }
 
-            /// Messages, one after the other, received up to `prefetch` at a time. Without `wait`
-            /// it goes on until it is left; with `wait` it ends after so many seconds without a
-            /// message, with 0 when there is none. What was fetched and not handed over when it is
-            /// left goes back.
+            /// Messages, one after the other, their locks kept until each is settled or dropped. It
+            /// goes on until it is left: what was fetched and not handed over goes back, unblamed.
             ///
-            /// The lock of a message runs from when it is fetched: fetch ahead no more than is
-            /// handled within it.
-            #[pyo3(signature = (prefetch=1, *, wait=None, lock=None))]
+            /// Args:
+            ///     concurrency: messages in hand at one time: handed over, and neither settled nor
+            ///         dropped.
+            ///     prefetch: messages fetched ahead; as many as `concurrency`.
+            ///     prefetch_bytes: nothing more is fetched ahead while it has this many bytes.
+            ///     max_messages: messages of one receive; as many as are wanted.
+            ///     wait: how long each receive waits at the provider; 10 seconds.
+            ///     lock: how long messages are locked, and locked again; as long as the queue says.
+            ///     max_lock_renewal: for how long a lock is kept; 10 minutes.
+            ///     reconnect: when a receive that failed is tried again, written as the queue's
+            ///         `retry`; `exponential:100ms,2,30s,jitter`.
+            ///     idle: it ends when nothing came for so many seconds; with 0 when nothing is there.
+            #[pyo3(signature = (
+                *, concurrency=16, prefetch=None, prefetch_bytes=67_108_864, max_messages=None,
+                wait=None, lock=None, max_lock_renewal=None, reconnect=None, idle=None,
+            ))]
+            #[expect(clippy::too_many_arguments, reason = "they are keywords")]
             fn consume(
                 slf: &Bound<'_, Self>,
-                prefetch: u32,
+                concurrency: u32,
+                prefetch: Option<u32>,
+                prefetch_bytes: u64,
+                max_messages: Option<u32>,
                 wait: Option<Bound<'_, PyAny>>,
                 lock: Option<Bound<'_, PyAny>>,
+                max_lock_renewal: Option<Bound<'_, PyAny>>,
+                reconnect: Option<String>,
+                idle: Option<Bound<'_, PyAny>>,
             ) -> PyResult<Py<PyAny>> {
-                consume::<$mode>(slf, prefetch, wait, lock)
+                let wait = args::some_duration(wait.as_ref(), "wait")?;
+                let longest = args::some_duration(max_lock_renewal.as_ref(), "max_lock_renewal")?;
+                let defaults = ConsumerOptions::default();
+                let options = ConsumerOptions {
+                    concurrency,
+                    prefetch,
+                    prefetch_bytes,
+                    max_messages,
+                    wait: wait.unwrap_or(defaults.wait),
+                    lock: args::some_duration(lock.as_ref(), "lock")?,
+                    max_lock_renewal: longest.unwrap_or(defaults.max_lock_renewal),
+                    reconnect,
+                    idle: args::some_duration(idle.as_ref(), "idle")?,
+                };
+                consume::<$mode>(slf, &options)
             }
 
             /// Acks many deliveries of this queue: result i is that of delivery i.

@@ -11,11 +11,11 @@ use queue_runtime_bindings::{Buffer, Result, Session, Started};
 use crate::args::{self, Moment};
 use crate::blocking::Blocking;
 use crate::call::Asyncio;
-use crate::consumer::{Feed, Source};
 use crate::delivery;
 use crate::mode::{Class, Effect, Mode, Subject, faces};
 use crate::queue::{QueueParts, receive_options};
 use crate::runtime::Home;
+use crate::session_consumer::SessionFeed;
 
 /// What a session is in both faces.
 pub(crate) struct SessionParts {
@@ -58,7 +58,7 @@ fn receive<M: Mode>(
     max_messages: u32,
     wait: Option<Bound<'_, PyAny>>,
 ) -> PyResult<Py<PyAny>> {
-    let options = receive_options(max_messages, wait.as_ref(), None)?;
+    let options = receive_options(max_messages, wait.as_ref(), None, false)?;
     M::run(
         session.py(),
         "Session.receive",
@@ -73,7 +73,7 @@ fn receive_one<M: Mode>(
     session: &Bound<'_, M::Session>,
     wait: Option<Bound<'_, PyAny>>,
 ) -> PyResult<Py<PyAny>> {
-    let options = receive_options(1, wait.as_ref(), None)?;
+    let options = receive_options(1, wait.as_ref(), None, false)?;
     M::run(
         session.py(),
         "Session.receive_one",
@@ -87,12 +87,12 @@ fn receive_one<M: Mode>(
 fn consume<M: Mode>(
     session: &Bound<'_, M::Session>,
     prefetch: u32,
-    wait: Option<Bound<'_, PyAny>>,
+    idle: Option<Bound<'_, PyAny>>,
 ) -> PyResult<Py<PyAny>> {
-    let wait = args::some_duration(wait.as_ref(), "wait")?;
+    let idle = args::some_duration(idle.as_ref(), "idle")?;
     let parts: &Arc<SessionParts> = session.get();
-    let feed = Feed::new(Source::Session(parts.clone()), prefetch, wait, None);
-    M::Consumer::object(session.py(), Arc::new(feed))
+    let feed = SessionFeed::new(parts.clone(), prefetch, idle);
+    M::SessionConsumer::object(session.py(), Arc::new(feed))
 }
 
 fn renew<M: Mode>(session: &Bound<'_, M::Session>, lock: Option<Duration>) -> PyResult<Py<PyAny>> {
@@ -168,15 +168,15 @@ macro_rules! methods {
             }
 
             /// Its messages, one after the other, received up to `prefetch` at a time. Without
-            /// `wait` it goes on until it is left; with `wait` it ends after so many seconds
+            /// `idle` it goes on until it is left; with `idle` it ends after so many seconds
             /// without a message, with 0 when there is none.
-            #[pyo3(signature = (prefetch=1, *, wait=None))]
+            #[pyo3(signature = (prefetch=1, *, idle=None))]
             fn consume(
                 slf: &Bound<'_, Self>,
                 prefetch: u32,
-                wait: Option<Bound<'_, PyAny>>,
+                idle: Option<Bound<'_, PyAny>>,
             ) -> PyResult<Py<PyAny>> {
-                consume::<$mode>(slf, prefetch, wait)
+                consume::<$mode>(slf, prefetch, idle)
             }
 
             /// Keeps it, and all its deliveries, for `lock` seconds from now, or for its lock time.

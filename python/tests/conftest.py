@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
 import textwrap
+import time
+from collections.abc import Callable
 
 import pytest
 
@@ -14,6 +17,24 @@ PATIENCE = 30.0
 
 #: How many times the usual work to do.
 SOAK = int(os.environ.get("QRT_SOAK", "1"))
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Gives the loop turns, and the engine's threads time, until this holds."""
+
+    async def poll() -> None:
+        while not condition():  # noqa: ASYNC110 (of what threads do there is no event)
+            await asyncio.sleep(0.001)
+
+    await asyncio.wait_for(poll(), PATIENCE)
+
+
+def until_in_threads(condition: Callable[[], object]) -> None:
+    """`until`, for threads."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
 
 
 class Program:

@@ -7,7 +7,7 @@ import random
 from collections import Counter
 
 import pytest
-from conftest import PATIENCE, SOAK
+from conftest import PATIENCE, SOAK, until
 
 import queue_runtime as qr
 
@@ -154,7 +154,7 @@ async def test_random_cancellations_lose_nothing(qrt, qrt_clock):
         qrt_clock.advance(PATIENCE)
         await asyncio.sleep(0)
     await asyncio.gather(*receivers)
-    async for delivery in queue.consume(5, wait=0):
+    async for delivery in queue.consume(idle=0):
         assert delivery.attempt == 1
         acked[delivery.id] += 1
         await delivery.ack()
@@ -171,25 +171,28 @@ async def test_an_iterator_that_is_left_gives_back_what_it_fetched(qrt):
         assert delivery.text() == "0"
         await delivery.ack()
         break
-    assert await _waiting(queue) == 9
+    await _waiting(queue, 9)
 
     with pytest.raises(ZeroDivisionError):
         async for _ in queue.consume(prefetch=4):
             raise ZeroDivisionError
     # The one in hand when it was left is not settled.
-    assert await _waiting(queue) == 8
+    await _waiting(queue, 8)
 
     async with queue.consume(prefetch=4) as consumer:
         async for delivery in consumer:
             await delivery.ack()
             break
-        assert (await queue.statistics()).in_flight == 1 + 3
-    assert await _waiting(queue) == 7
+        await until(lambda: consumer.status().prefetched == 4)
+        assert consumer.status().in_hand == 0
+    # A consumer that was closed has given back what it fetched.
+    assert (await queue.statistics()).ready == 7
     assert [delivery async for delivery in consumer] == []
 
 
-async def _waiting(queue: qr.Queue) -> int:
-    return (await queue.statistics()).ready
+async def _waiting(queue: qr.Queue, count: int) -> None:
+    while (await queue.statistics()).ready != count:
+        await asyncio.sleep(0.001)
 
 
 async def test_a_closed_consumer_tells_who_waits_for_it(qrt):
@@ -201,19 +204,19 @@ async def test_a_closed_consumer_tells_who_waits_for_it(qrt):
 
     waiting = [asyncio.create_task(consume()) for _ in range(3)]
     await asyncio.sleep(0)
-    consumer.close()
+    await consumer.close()
     assert await asyncio.wait_for(asyncio.gather(*waiting), PATIENCE) == [[], [], []]
     await queue.send("x")
     assert await queue.receive_one(0) is not None
 
 
-async def test_a_consumer_ends_when_it_is_told_to_wait(qrt, qrt_clock):
+async def test_a_consumer_ends_when_it_was_idle_for_as_long_as_it_may(qrt, qrt_clock):
     queue = qrt.queue("jobs", lock="12h")
     await queue.send_many(["a", "b", "c"])
-    assert [d.text() async for d in queue.consume(2, wait=0)] == ["a", "b", "c"]
+    assert [d.text() async for d in queue.consume(idle=0)] == ["a", "b", "c"]
 
     async def consume() -> list[str]:
-        return [delivery.text() async for delivery in queue.consume(wait=5)]
+        return [delivery.text() async for delivery in queue.consume(idle=5)]
 
     consuming = asyncio.create_task(consume())
     await asyncio.sleep(0)

@@ -192,7 +192,7 @@ async def test_sessions_are_held_by_one(qrt):
         assert raised.value.until in (None, session.locked_until)
         assert await session.state() is None
         await session.set_state("half")
-        texts = [delivery.text() async for delivery in session.consume(2, wait=0)]
+        texts = [delivery.text() async for delivery in session.consume(2, idle=0)]
         assert texts == ["0", "1", "2"]
         await session.renew(120)
     # Let go at the end of the block, and what was not settled is back.

@@ -12,6 +12,9 @@ from queue_runtime import sync
 #: What only one of the two can have.
 ONLY_ASYNC = {"Opening"}
 
+#: What is one class for tasks, and another one for threads.
+FACES = ["Client", "Queue", "Delivery", "Session", "SessionConsumer", "Consumer", "Worker"]
+
 
 def test_the_modules_have_the_same_names():
     assert set(queue_runtime.__all__) - ONLY_ASYNC == set(sync.__all__)
@@ -19,7 +22,7 @@ def test_the_modules_have_the_same_names():
         assert all(hasattr(module, name) for name in module.__all__)
 
 
-@pytest.mark.parametrize("name", ["Client", "Queue", "Delivery", "Session", "Consumer", "Worker"])
+@pytest.mark.parametrize("name", FACES)
 def test_the_classes_have_the_same_methods(name):
     awaited, waited_for = getattr(queue_runtime, name), getattr(sync, name)
     assert awaited is not waited_for
@@ -35,11 +38,10 @@ def test_the_classes_have_the_same_methods(name):
 
 
 @pytest.mark.parametrize(
-    "name", sorted(set(sync.__all__) - {"Client", "Queue", "Delivery", "Session", "Consumer"})
+    "name", sorted(set(sync.__all__) - set(FACES) - {"connect"})
 )
 def test_what_is_not_a_face_is_the_same_object(name):
-    if name not in ("Worker", "connect"):
-        assert getattr(queue_runtime, name) is getattr(sync, name)
+    assert getattr(queue_runtime, name) is getattr(sync, name)
 
 
 def test_connecting_takes_the_same_arguments():

@@ -7,7 +7,7 @@ import signal
 import threading
 
 import pytest
-from conftest import PATIENCE
+from conftest import PATIENCE, until_in_threads
 from typing_extensions import Self
 
 from queue_runtime import errors, sync
@@ -49,12 +49,12 @@ def test_an_iterator_that_is_left_gives_back_what_it_fetched(qrt_sync):
     for delivery in queue.consume(prefetch=4):
         delivery.ack()
         break
-    assert queue.statistics().ready == 9
+    until_in_threads(lambda: queue.statistics().ready == 9)
     with queue.consume(prefetch=4) as consumer:
         next(consumer).ack()
-        assert queue.statistics().in_flight == 3
+        until_in_threads(lambda: consumer.status().prefetched == 4)
     assert queue.statistics().ready == 8
-    assert [delivery.text() for delivery in queue.consume(3, wait=0)] == list("23456789")
+    assert [delivery.text() for delivery in queue.consume(idle=0)] == list("23456789")
 
 
 def test_a_closed_consumer_tells_who_waits_for_it(qrt_sync):
@@ -118,7 +118,7 @@ def test_another_thread_goes_on_during_every_wait(wait):
         elif wait == "session":
             assert queue.next_session(0.2) is None
         elif wait == "consume":
-            assert list(queue.consume(wait=0.2)) == []
+            assert list(queue.consume(idle=0.2)) == []
         else:
             queue.send("x")
             delivery = queue.receive_one(0)
@@ -136,12 +136,17 @@ def test_another_thread_goes_on_during_every_wait(wait):
 def test_a_signal_ends_every_wait(wait, qrt_sync):
     """As Ctrl-C does. Nothing is lost by it."""
     queue = qrt_sync.queue("jobs", max_messages=1)
+
+    def consume() -> None:
+        with queue.consume() as consumer:
+            next(consumer)
+
     waits = {
         "receive": lambda: queue.receive(5, PATIENCE),
         "receive_one": lambda: queue.receive_one(PATIENCE),
         "send": lambda: queue.send("more"),
         "session": lambda: queue.next_session(PATIENCE),
-        "consume": lambda: next(queue.consume()),
+        "consume": consume,
     }
     if wait == "send":
         queue.send("x")
@@ -186,7 +191,7 @@ def test_many_threads_share_a_client(qrt_sync):
             queue.send(f"{number}-{index}")
 
     def receive() -> None:
-        for delivery in queue.consume(prefetch=3, wait=PATIENCE):
+        for delivery in queue.consume(prefetch=3):
             if delivery.text() == "end":
                 delivery.release()
                 return

@@ -6,21 +6,12 @@ import asyncio
 import contextvars
 import logging
 import threading
-import time
 
 import pytest
-from conftest import PATIENCE
+from conftest import PATIENCE, until, until_in_threads
 
 import queue_runtime as qr
 from queue_runtime import errors, sync
-
-
-async def until(condition) -> None:
-    async def poll() -> None:
-        while not condition():  # noqa: ASYNC110 (of what threads do there is no event)
-            await asyncio.sleep(0.001)
-
-    await asyncio.wait_for(poll(), PATIENCE)
 
 
 async def test_a_handler_that_returns_acks_and_one_that_raises_nacks(qrt, caplog):
@@ -160,7 +151,7 @@ async def test_a_thread_that_cannot_be_cancelled_keeps_its_message(qrt):
     assert (await queue.statistics()).ready == 1
 
 
-async def test_a_worker_ends_when_it_can_receive_no_more(qrt):
+async def test_a_worker_ends_with_its_client(qrt):
     worker = qr.Worker(qrt, concurrency=2)
 
     @worker.handler("orders")
@@ -169,8 +160,7 @@ async def test_a_worker_ends_when_it_can_receive_no_more(qrt):
     running = asyncio.create_task(worker.run())
     await asyncio.sleep(0)
     await qrt.close()
-    with pytest.raises(errors.ClosedError):
-        await asyncio.wait_for(running, PATIENCE)
+    assert await asyncio.wait_for(running, PATIENCE) == qr.DrainReport()
 
 
 async def test_a_lost_lock_is_logged_and_not_the_handlers_fault(qrt, qrt_clock, caplog):
@@ -180,7 +170,8 @@ async def test_a_lost_lock_is_logged_and_not_the_handlers_fault(qrt, qrt_clock, 
     @worker.handler(queue)
     async def on_order(delivery: qr.Delivery) -> None:
         if delivery.attempt == 1:
-            qrt_clock.advance(1)
+            # So far that nobody could renew it in time.
+            qrt_clock.advance(10)
         else:
             worker.stop()
 
@@ -206,10 +197,7 @@ def test_threads_at_work(qrt_sync, caplog):
     queue.send_many(["bad", "good", "good"])
     running = threading.Thread(target=worker.run)
     running.start()
-    deadline = time.monotonic() + PATIENCE
-    while queue.statistics().dead == 0 or len(attempts) < 4:
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
+    until_in_threads(lambda: queue.statistics().dead == 1 and len(attempts) == 4)
     worker.stop()
     running.join(PATIENCE)
     assert not running.is_alive()
@@ -230,22 +218,28 @@ def test_a_worker_of_threads_may_be_stopped_by_a_handler(qrt_sync):
     assert qrt_sync.queue("orders").statistics().depth == 0
 
 
-def test_a_worker_of_threads_ends_when_it_can_receive_no_more(qrt_sync):
+def test_a_worker_of_threads_ends_with_its_client(qrt_sync):
     worker = sync.Worker(qrt_sync, concurrency=2)
 
     @worker.handler("orders")
     def on_order(order: sync.Delivery) -> None: ...
 
     threading.Timer(0.02, qrt_sync.close).start()
-    with pytest.raises(errors.ClosedError):
-        worker.run()
+    assert worker.run() == sync.DrainReport()
 
 
-def test_what_a_worker_cannot_do_is_refused(qrt, qrt_sync):
-    with pytest.raises(ValueError, match="concurrency"):
-        qr.Worker(qrt, concurrency=0)
-    with pytest.raises(ValueError, match="concurrency"):
-        sync.Worker(qrt_sync, concurrency=-1)
+async def test_what_a_worker_cannot_do_is_refused(qrt, qrt_sync):
+    worker, in_threads = qr.Worker(qrt, concurrency=0), sync.Worker(qrt_sync, reconnect="never")
+    worker.handler("orders")(lambda order: None)
+    in_threads.handler("orders")(lambda order: None)
+    with pytest.raises(errors.InvalidArgumentError, match="concurrency"):
+        await worker.run()
+    with pytest.raises(errors.InvalidArgumentError, match="reconnect"):
+        in_threads.run()
+    with pytest.raises(TypeError, match="concurency"):
+        worker = qr.Worker(qrt, concurency=1)
+        worker.handler("orders")(lambda order: None)
+        await worker.run()
     with pytest.raises(TypeError, match=r"queue_runtime\.Worker"):
 
         @sync.Worker(qrt_sync).handler("orders")

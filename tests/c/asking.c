@@ -243,6 +243,89 @@ static void a_drain_adds_up(void) {
     free_world(world);
 }
 
+/* Waits for the end of an operation that pends. */
+static void finish(qrt_op_t *op, qrt_status_t expected) {
+    CHECK(qrt_op_wait(op, PATIENCE_MS, NULL) == QRT_OK);
+    CHECK(qrt_op_take_unit(op, NULL) == expected);
+    qrt_op_free(op);
+}
+
+static void one_wait_is_enough_for_all_that_is_in_hand(void) {
+    struct world world = new_world();
+    qrt_consumer_t *consumer = start(world, 3, 0);
+    qrt_batch_t *batch = next(consumer, 3);
+    qrt_drain_report_t *report;
+    qrt_op_t *op = NULL;
+    CHECK(qrt_batch_count(batch) == 3);
+    CHECK(qrt_consumer_wait_changed(consumer, NOBODY, &op, NULL) == QRT_PENDING);
+    CHECK(qrt_runtime_advance(world.runtime, 3 * LOCK_MS, NULL) == QRT_OK);
+    finish(op, QRT_OK);
+    for (size_t i = 0; i < 3; i++)
+        while (qrt_delivery_cancelled(qrt_batch_get(batch, i)) != QRT_CANCEL_LOCK_LOST) {
+        }
+    /* What happened after that wait ends the next one; then there is nothing to tell. */
+    while (qrt_consumer_wait_changed(consumer, NOBODY, &op, NULL) == QRT_OK) {
+    }
+    /* What can never be settled is not in hand any more. */
+    for (size_t i = 0; i < 3; i++)
+        CHECK(qrt_delivery_ack(qrt_batch_get(batch, i), 0, NOBODY, NULL, NULL) ==
+              QRT_ERR_LOCK_LOST);
+    report = drain(consumer, PATIENCE_MS);
+    CHECK(qrt_drain_report_finished(report) == 0 && qrt_drain_report_abandoned(report) == 0);
+    qrt_drain_report_free(report);
+    finish(op, QRT_ERR_CLOSED);
+    qrt_batch_free(batch);
+    qrt_consumer_free(consumer);
+    free_world(world);
+}
+
+static void an_idle_consumer_gives_an_empty_batch(void) {
+    struct world world = new_world();
+    qrt_consumer_options_t options = QRT_CONSUMER_OPTIONS_INIT;
+    qrt_consumer_t *consumer = NULL;
+    qrt_batch_t *batch = NULL;
+    qrt_op_t *op = NULL;
+    options.reconnect = text("fixed:1s");
+    options.idle_ms = 5000;
+    CHECK(qrt_consumer_start(world.queue, &options, &consumer, NULL) == QRT_OK);
+    for (int left = 3; left > 0;) {
+        batch = next(consumer, 3);
+        for (size_t i = 0; i < qrt_batch_count(batch); i++, left--) ack(batch, i);
+        qrt_batch_free(batch);
+    }
+    CHECK(qrt_consumer_next(consumer, 3, NOBODY, &batch, &op, NULL) == QRT_PENDING);
+    CHECK(qrt_op_wait(op, 10, NULL) == QRT_ERR_TIMEOUT);
+    CHECK(qrt_runtime_advance(world.runtime, 5000, NULL) == QRT_OK);
+    CHECK(qrt_op_wait(op, PATIENCE_MS, NULL) == QRT_OK);
+    CHECK(qrt_op_take_batch(op, &batch, NULL) == QRT_OK && qrt_batch_count(batch) == 0);
+    qrt_batch_free(batch);
+    qrt_op_free(op);
+    qrt_consumer_free(consumer);
+
+    options.reconnect = text("now and then");
+    CHECK(qrt_consumer_start(world.queue, &options, &consumer, NULL) == QRT_ERR_INVALID_ARGUMENT);
+    free_world(world);
+}
+
+static void a_freed_consumer_has_given_back_what_it_fetched(void) {
+    struct world world = new_world();
+    qrt_consumer_t *consumer = start(world, 1, 3);
+    qrt_batch_t *a = next(consumer, 1), *rest = NULL;
+    size_t back = 0;
+    ack(a, 0);
+    qrt_batch_free(a);
+    qrt_consumer_free(consumer);
+    while (back < 2) {
+        rest = look(world.queue, 3);
+        for (size_t i = 0; i < qrt_batch_count(rest); i++, back++) {
+            CHECK(qrt_delivery_attempt(qrt_batch_get(rest, i)) == 1);
+            ack(rest, i);
+        }
+        qrt_batch_free(rest);
+    }
+    free_world(world);
+}
+
 int main(void) {
     RUN(credits_come_back_with_their_deliveries);
     RUN(what_is_asked_for_and_not_taken_goes_back);
@@ -250,5 +333,8 @@ int main(void) {
     RUN(a_stall_and_a_loss_raise_an_alarm);
     RUN(a_receive_keeps_locks_when_asked_to);
     RUN(a_drain_adds_up);
+    RUN(one_wait_is_enough_for_all_that_is_in_hand);
+    RUN(an_idle_consumer_gives_an_empty_batch);
+    RUN(a_freed_consumer_has_given_back_what_it_fetched);
     return 0;
 }

@@ -297,6 +297,7 @@ static void consumers_and_operations(void) {
     REFUSES("batch", qrt_consumer_next, NULL, 1, NOBODY, NULL, NULL);
     REFUSES("consumer", qrt_consumer_drain, NULL, 0, NOBODY, &drained, NULL);
     REFUSES("report", qrt_consumer_drain, NULL, 0, NOBODY, NULL, NULL);
+    REFUSES("consumer", qrt_consumer_wait_changed, NULL, NOBODY, NULL);
     REFUSES("consumer", qrt_consumer_status, NULL, &status);
     REFUSES("status", qrt_consumer_status, NULL, NULL);
     ANSWERS(0, qrt_drain_report_finished, NULL);

@@ -74,6 +74,8 @@ objects!(
     qrt_session_t: qrt_session_free,
     qrt_op_t: qrt_op_free,
     qrt_events_t: qrt_events_free,
+    qrt_consumer_t: qrt_consumer_free,
+    qrt_drain_report_t: qrt_drain_report_free,
     qrt_statistics_t: qrt_statistics_free,
     qrt_dead_letters_t: qrt_dead_letters_free,
     qrt_redrive_report_t: qrt_redrive_report_free,

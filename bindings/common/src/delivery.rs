@@ -48,6 +48,28 @@ impl Batch {
     }
 }
 
+/// Why work on a delivery is to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CancelCause {
+    /// Its lock ended: somebody else may have the message by now.
+    LockLost,
+    /// Its lock was kept for as long as it may be, and is let go.
+    Stalled,
+    /// Its consumer was drained, and the time for that is over.
+    Drained,
+}
+
+impl CancelCause {
+    /// The name, such as `lock_lost`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::LockLost => "lock_lost",
+            Self::Stalled => "stalled",
+            Self::Drained => "drained",
+        }
+    }
+}
+
 /// One hand-over of a message. Dropping it settles nothing: what is not settled comes back when its
 /// lock ends.
 pub struct Delivery(Handle<qrt_delivery_t>);
@@ -97,6 +119,23 @@ impl Delivery {
     pub fn is_settled(&self) -> bool {
         // SAFETY: the handle is owned.
         unsafe { qrt_delivery_is_settled(self.get()) == 1 }
+    }
+
+    /// Why work on it is to stop, if it is.
+    pub fn cancelled(&self) -> Option<CancelCause> {
+        // SAFETY: the handle is owned.
+        match unsafe { qrt_delivery_cancelled(self.get()) } {
+            QRT_CANCEL_LOCK_LOST => Some(CancelCause::LockLost),
+            QRT_CANCEL_STALLED => Some(CancelCause::Stalled),
+            QRT_CANCEL_DRAINED => Some(CancelCause::Drained),
+            _ => None,
+        }
+    }
+
+    /// Ends when work on it is to stop; never, where its lock is not kept or it is settled first.
+    pub fn wait_cancelled(&self) -> Result<Started<()>> {
+        // SAFETY: the handle is owned.
+        start(|_, op, error| unsafe { qrt_delivery_wait_cancelled(self.get(), NOBODY, op, error) })
     }
 
     /// Done; gone for good.

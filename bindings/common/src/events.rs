@@ -7,7 +7,7 @@ use queue_runtime::*;
 use crate::abi::{Handle, call, make};
 use crate::error::Result;
 use crate::op::{Op, Output, take};
-use crate::{Batch, Buffer, Client, DeadLetters, Peeked, RedriveReport, Runtime};
+use crate::{Batch, Buffer, Client, DeadLetters, DrainReport, Peeked, RedriveReport, Runtime};
 use crate::{SendResults, Session, SettleResults, Statistics};
 
 /// Operations that have ended, in order. It is woken once for each change from empty to not empty.
@@ -76,6 +76,8 @@ values!(
     DeadLetters(DeadLetters),
     /// What a redrive did.
     RedriveReport(RedriveReport),
+    /// What a drain did.
+    DrainReport(DrainReport),
     /// Counts and ages.
     Statistics(Statistics),
     /// A session, or none that has work.

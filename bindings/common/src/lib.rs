@@ -8,6 +8,7 @@
 
 mod abi;
 mod client;
+mod consumer;
 mod delivery;
 mod error;
 mod events;
@@ -21,7 +22,8 @@ mod session;
 mod settle;
 
 pub use client::Client;
-pub use delivery::{Batch, Delivery};
+pub use consumer::{Consumer, ConsumerOptions, DrainReport};
+pub use delivery::{Batch, CancelCause, Delivery};
 pub use error::{Details, Error, Result, Status};
 pub use events::{Ended, Events, Value};
 pub use listing::{DeadLetter, DeadLetters, Filter, Peeked, PeekedMessage, RedriveOptions};

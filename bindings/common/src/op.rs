@@ -234,6 +234,7 @@ outputs!(
     Peeked: qrt_peeked_t, qrt_op_take_peeked;
     DeadLetters: qrt_dead_letters_t, qrt_op_take_dead_letters;
     RedriveReport: qrt_redrive_report_t, qrt_op_take_redrive_report;
+    DrainReport: qrt_drain_report_t, qrt_op_take_drain_report;
     Statistics: qrt_statistics_t, qrt_op_take_statistics;
 );
 

@@ -45,6 +45,8 @@ pub struct ReceiveOptions {
     pub wait: Duration,
     /// How long the messages are locked; as long as the queue says, if not said.
     pub lock: Option<Duration>,
+    /// Whether their locks are kept, for up to 10 minutes, until each is settled or its batch gone.
+    pub keep_lock: bool,
 }
 
 impl ReceiveOptions {
@@ -52,7 +54,7 @@ impl ReceiveOptions {
         qrt_receive_options_t {
             struct_size: size_of::<qrt_receive_options_t>(),
             max_messages: self.max_messages,
-            flags: self.flags.bits(),
+            flags: self.flags.bits() | if self.keep_lock { QRT_KEEP_LOCK } else { 0 },
             wait_ms: ms(self.wait),
             lock_ms: some_ms(self.lock),
         }

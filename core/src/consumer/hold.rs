@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::shared::Shared;
 use crate::clock::Tick;
+use crate::error::{Error, ErrorKind};
 use crate::message::MessageId;
 use crate::provider::Received;
 use crate::queue::Queue;
@@ -198,6 +199,23 @@ impl Held {
         self.tell(stage, Some(verb));
     }
 
+    /// A settlement of it failed. What can never be settled any more is in nobody's hands.
+    pub(crate) fn refused(&self, error: &Error) {
+        use ErrorKind::{InvalidReceipt, LockLost, SessionLockLost};
+        if matches!(error.kind(), InvalidReceipt | LockLost | SessionLockLost) {
+            self.left();
+        }
+    }
+
+    /// Nobody works on it any more, and it was not settled. What a drain works on is the drain's to
+    /// end.
+    fn left(&self) {
+        let end = |stage| (stage != DRAINING && stage != ENDED).then_some(ENDED);
+        if let Ok(stage) = self.entry().stage.fetch_update(AcqRel, Acquire, end) {
+            self.tell(stage, None);
+        }
+    }
+
     fn tell(&self, stage: u8, verb: Option<&Verb>) {
         if let Some(consumer) = &self.kept.consumer
             && (stage == IN_HAND || stage == DRAINING)
@@ -269,12 +287,7 @@ impl Hold {
 impl Drop for Hold {
     /// The delivery was dropped: unless it was settled, nobody keeps its lock any more.
     fn drop(&mut self) {
-        // What a drain works on is the drain's to end.
-        let end = |stage| (stage != DRAINING && stage != ENDED).then_some(ENDED);
-        let stage = &self.0.entry().stage;
-        if let Ok(stage) = stage.fetch_update(AcqRel, Acquire, end) {
-            self.0.tell(stage, None);
-        }
+        self.0.left();
     }
 }
 

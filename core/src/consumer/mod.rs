@@ -85,8 +85,8 @@ impl Consumer {
     }
 
     /// The next delivery, as soon as there is one and a hand is free; its attempt is charged now.
-    /// `None` once the consumer was drained or its client closed. Dropping the future loses
-    /// nothing.
+    /// `None` once the consumer was drained or its client closed, or after [`ConsumerOptions::idle`].
+    /// Dropping the future loses nothing.
     pub async fn next(&self) -> Option<Delivery> {
         self.0.next().await
     }
@@ -118,6 +118,14 @@ impl Consumer {
         self.0.failure.subscribe()
     }
 
+    /// Takes no more in and gives back what nobody has begun, in the background where that takes
+    /// time; what is in hand goes on.
+    #[doc(hidden)]
+    pub fn close(&self) {
+        let prefetched = self.0.close();
+        self.0.give_back(prefetched);
+    }
+
     /// Takes no more in and gives back what nobody has begun; what is in hand goes on.
     pub async fn stop(&self) {
         drain::stop(&self.0).await;
@@ -137,8 +145,7 @@ impl Consumer {
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        let prefetched = self.0.close();
-        self.0.give_back(prefetched);
+        self.close();
     }
 }
 

@@ -30,6 +30,7 @@ pub struct ConsumerOptions {
     pub(super) lock: Option<Duration>,
     pub(super) max_lock_renewal: Duration,
     pub(super) reconnect: Retry,
+    pub(super) idle: Option<Duration>,
     pub(super) on_cancel: OnCancel,
 }
 
@@ -71,6 +72,7 @@ impl ConsumerOptions {
             lock: None,
             max_lock_renewal: MAX_LOCK_RENEWAL,
             reconnect: Retry::default(),
+            idle: None,
             on_cancel: OnCancel::default(),
         }
     }
@@ -126,6 +128,15 @@ impl ConsumerOptions {
         self
     }
 
+    /// Ends [`Consumer::next`] with `None` when nothing could be handed out for so long; with zero,
+    /// when nothing is there. Without it `next` waits for ever. Not for workers.
+    ///
+    /// [`Consumer::next`]: super::Consumer::next
+    pub fn idle(mut self, idle: Duration) -> Self {
+        self.idle = Some(idle);
+        self
+    }
+
     /// Is told when work on a message in hand is to stop, beside [`Delivery::cancelled`]: an alarm.
     /// Runs on the runtime's threads and must not block.
     ///
@@ -136,6 +147,15 @@ impl ConsumerOptions {
     ) -> Self {
         self.on_cancel = OnCancel(Some(Arc::new(tell)));
         self
+    }
+
+    /// What a worker cannot do.
+    pub(crate) fn check_worker(&self) -> Result<()> {
+        if self.idle.is_some() {
+            let what = "is for consumers that are asked; a worker goes on until it is drained";
+            return Err(Error::invalid_argument("idle", what));
+        }
+        Ok(())
     }
 
     pub(super) fn prefetched(&self) -> u32 {
@@ -171,6 +191,10 @@ impl ConsumerOptions {
                 "prefetch_bytes",
                 "must be at least 1",
             ));
+        }
+        if self.wait.is_zero() {
+            let what = "must not be zero: a consumer that never waits never rests";
+            return Err(Error::invalid_argument("wait", what));
         }
         self.reconnect.check()?;
         let mut receive = ReceiveOptions::new().wait(self.wait);

@@ -22,11 +22,13 @@ pub(super) async fn pump(shared: Arc<Shared>) {
                     .failure
                     .send_if_modified(|failure| failure.take().is_some());
                 let late = shared.put(deliveries, now);
+                shared.looks.send_modify(|count| *count += 1);
                 let _ = shared.release(&late).await;
             }
             Err(error) if error.kind() == ErrorKind::Closed => break,
             Err(error) => {
                 failures += 1;
+                shared.looks.send_modify(|count| *count += 1);
                 let away = shared.options.reconnect.delay(failures);
                 let away = away.max(error.retry_after().unwrap_or_default());
                 let name = shared.queue.name();

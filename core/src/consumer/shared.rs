@@ -44,6 +44,8 @@ pub(crate) struct Shared {
     pub(super) stop: CancellationToken,
     /// What the last receive failed with, until one succeeds.
     pub(super) failure: watch::Sender<Option<Error>>,
+    /// How many receives of the pump have ended.
+    pub(super) looks: watch::Sender<u64>,
     /// Cancelled once the pump has ended.
     pub(super) pumped: CancellationToken,
 }
@@ -100,6 +102,7 @@ impl Shared {
             idle: Notify::new(),
             stop,
             failure: watch::Sender::new(None),
+            looks: watch::Sender::new(0),
             pumped: CancellationToken::new(),
         }
     }
@@ -185,8 +188,18 @@ impl Shared {
             return 0;
         }
         let free = (self.options.concurrency as usize).saturating_sub(state.in_hand());
-        let wanted = (state.asking + asking).min(free) + self.options.prefetched() as usize;
+        let wanted = (state.asking + asking).min(free) + self.prefetched();
         wanted.saturating_sub(state.buffer.len())
+    }
+
+    /// How many messages are to be fetched ahead. None are where a look costs no more than a call and
+    /// says whether this is the end: one on its way from the pump would not be seen.
+    fn prefetched(&self) -> usize {
+        if self.local && self.options.idle.is_some() {
+            0
+        } else {
+            self.options.prefetched() as usize
+        }
     }
 
     /// Takes in what was received. Answers what came too late, after the stop.
@@ -282,8 +295,29 @@ impl Shared {
             .collect()
     }
 
-    /// Waits for a delivery; up to `max` are wanted.
+    /// Waits for a delivery, as long as the options say; up to `max` are wanted.
     async fn ask(&self, max: usize) -> Option<Delivery> {
+        let Some(idle) = self.options.idle else {
+            return self.wait_for(max).await;
+        };
+        let deadline = self.queue.clock().now() + idle;
+        let mut looks = self.looks.subscribe();
+        let given_up = async {
+            if !self.local {
+                // Across a network nobody knows what is there before a receive has ended.
+                let _ = looks.changed().await;
+            }
+            self.queue.sleep_until(deadline).await;
+        };
+        tokio::select! {
+            biased;
+            delivery = self.wait_for(max) => delivery,
+            () = given_up => None,
+        }
+    }
+
+    /// Waits for a delivery; up to `max` are wanted.
+    async fn wait_for(&self, max: usize) -> Option<Delivery> {
         let mut asking = Asking::new(self, max);
         loop {
             let mut woken = pin!(self.work.notified());
@@ -319,7 +353,7 @@ impl Shared {
         state.hand_out(&delivery);
         // Half of what may be fetched ahead is gone: enough for a receive of its own. Whoever looks
         // by himself need not be helped.
-        let half = self.options.prefetched() as usize / 2;
+        let half = self.prefetched() / 2;
         let refill = !self.local && state.buffer.len() <= half;
         drop(state);
         if refill {

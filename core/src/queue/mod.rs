@@ -149,6 +149,7 @@ impl Queue {
         H: Fn(Arc<Delivery>) -> F + Send + Sync + 'static,
         F: Future<Output = Result<(), Failure>> + Send,
     {
+        self.placed("process", options.check_worker())?;
         self.consume(options)
             .map(|consumer| Worker::start(consumer, handler))
     }
@@ -449,8 +450,10 @@ impl Queue {
                 }
             }
             for (index, held, verb) in held {
-                if matches!(results.get(index), Some(Ok(()))) {
-                    held.settled(&verb);
+                match results.get(index) {
+                    Some(Ok(())) => held.settled(&verb),
+                    Some(Err(error)) => held.refused(error),
+                    None => {}
                 }
             }
             results
@@ -505,13 +508,20 @@ impl Queue {
         self.complete(&mut settlement);
         let reply = self.0.provider.settle_one(&settlement);
         let Settlement { verb, held, .. } = settlement;
-        self.finish("settle", reply, move |queue, ()| {
+        self.end("settle", reply, move |queue, answer| {
+            if let Err(error) = answer {
+                if let Some(held) = held {
+                    held.refused(&error);
+                }
+                return Err(error);
+            }
             let now = queue.0.client.clock().recent();
             queue.0.metrics.settled(verb.name());
             queue.0.metrics.processed(now.since(since));
             if let Some(held) = held {
                 held.settled(&verb);
             }
+            Ok(())
         })
     }
 
@@ -676,21 +686,30 @@ impl Queue {
         reply: Reply<T>,
         done: impl FnOnce(&Queue, T) -> U + Send + 'static,
     ) -> Reply<U> {
+        self.end(operation, reply, |queue, answer| {
+            answer.map(|answer| done(queue, answer))
+        })
+    }
+
+    /// [`Queue::finish`] for who wants to see its failure as well.
+    #[inline]
+    fn end<T: Send + 'static, U>(
+        &self,
+        operation: &'static str,
+        reply: Reply<T>,
+        done: impl FnOnce(&Queue, Result<T>) -> Result<U> + Send + 'static,
+    ) -> Reply<U> {
         match reply.try_now() {
-            Ok(Ok(answer)) => {
+            Ok(answer) => {
                 tracing::trace!(operation, queue = self.name(), "answered at once");
-                Reply::now(Ok(done(self, answer)))
+                Reply::now(self.placed(operation, done(self, answer)))
             }
-            Ok(Err(error)) => Reply::error(self.fail(operation, error)),
             Err(pending) => {
                 let queue = self.clone();
                 let span = tracing::debug_span!("verb", operation, queue = self.name());
                 let ending = async move {
                     let answer = queue.0.client.unless_closed(pending).await;
-                    match answer {
-                        Ok(answer) => Ok(done(&queue, answer)),
-                        Err(error) => Err(queue.fail(operation, error)),
-                    }
+                    queue.placed(operation, done(&queue, answer))
                 };
                 Reply::later(ending.instrument(span))
             }

@@ -1,6 +1,6 @@
 //! One delivery: how it ends, and how long it is kept.
 
-use queue_runtime_bindings::{Flags, Result};
+use queue_runtime_bindings::{CancelCause, Flags, Result};
 
 use super::ended;
 use crate::link::{Link, Outcome};
@@ -45,6 +45,17 @@ pub fn extend(link: &mut Link, request: &mut Request<'_>) -> Result<Outcome> {
 pub fn locked_until(link: &mut Link, request: &mut Request<'_>) -> Result<Outcome> {
     let until = link.deliveries[request.index()].locked_until();
     ended(Answer::Number(until as f64))
+}
+
+/// Why work on it is to stop, as `CAUSES` of `src/delivery.ts` numbers it.
+pub fn cancelled(link: &mut Link, request: &mut Request<'_>) -> Result<Outcome> {
+    let number = match link.deliveries[request.index()].cancelled() {
+        None => 0.0,
+        Some(CancelCause::LockLost) => 1.0,
+        Some(CancelCause::Stalled) => 2.0,
+        Some(CancelCause::Drained) => 3.0,
+    };
+    ended(Answer::Number(number))
 }
 
 /// JavaScript lost it: it settles nothing, and comes back when its lock ends.

@@ -1,6 +1,7 @@
 //! The verbs that JavaScript calls, each in the file of what it works on.
 
 mod client;
+mod consumer;
 mod delivery;
 mod looking;
 mod queue;
@@ -40,6 +41,14 @@ pub const VERBS: &[(&str, Verb)] = &[
     ("extend", delivery::extend),
     ("lockedUntil", delivery::locked_until),
     ("forget", delivery::forget),
+    ("cancelled", delivery::cancelled),
+    ("consume", consumer::consume),
+    ("dropConsumer", consumer::drop_consumer),
+    ("next", consumer::next),
+    ("waitChanged", consumer::wait_changed),
+    ("stopConsumer", consumer::stop),
+    ("drainConsumer", consumer::drain),
+    ("consumerStatus", consumer::status),
     ("dropSession", session::drop_session),
     ("receiveOfSession", session::receive),
     ("renewSession", session::renew),

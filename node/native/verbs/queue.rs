@@ -58,7 +58,7 @@ fn message(request: &mut Request<'_>) -> Result<Message> {
     Ok(message)
 }
 
-/// Receives: queue, how many at most, how long to wait, how long to lock.
+/// Receives: queue, how many at most, how long to wait, how long to lock, whether to keep the locks.
 pub fn receive(link: &mut Link, request: &mut Request<'_>) -> Result<Outcome> {
     let queue = &link.queues[request.index()];
     let received = queue.receive(&receive_options(request));
@@ -71,6 +71,7 @@ pub fn receive_options(request: &mut Request<'_>) -> ReceiveOptions {
         flags: Flags::None,
         wait: request.duration(),
         lock: request.some_duration(),
+        keep_lock: request.flag(),
     }
 }
 

@@ -1,10 +1,13 @@
 // What a consumer in strict TypeScript writes; compiled as an ES module and as CommonJS.
 
 import {
+  type CancelCause,
   type Client,
   type Consumer,
   connect,
   type Delivery,
+  type DrainReport,
+  Failure,
   LockLostError,
   type Queue,
   QueueError,
@@ -53,6 +56,8 @@ export async function main(): Promise<void> {
   const controller = new AbortController();
   const consumer: Consumer<Order> = orders.consume({ prefetch: 8, signal: controller.signal });
   for await (const message of consumer) {
+    message.cancelled satisfies CancelCause | undefined;
+    if (message.attempt > 3) throw Failure.permanent("late", "no more attempts");
     await using scoped = message;
     scoped.json().drink.toUpperCase();
     await scoped.ack();
@@ -63,9 +68,20 @@ export async function main(): Promise<void> {
       signal.throwIfAborted();
       message.json().id.toFixed();
     },
-    { concurrency: 4, onError: (_error, message) => message?.json().id },
+    {
+      concurrency: 4,
+      maxLockRenewal: 60_000,
+      drain: 5_000,
+      classify: (error) => (error instanceof TypeError ? "permanent" : undefined),
+      onCancel: (message, cause) => `${message.json().id} ${cause satisfies CancelCause}`,
+      onError: (_error, message) => message?.json().id,
+    },
   );
-  await worker.stop({ timeout: 1000 });
+  worker.status.failure satisfies QueueError | undefined;
+  (await worker.drain(1000)) satisfies DrainReport;
+  (await worker.run({ signals: false })).released satisfies number;
+  // @ts-expect-error: no such class
+  orders.process(() => {}, { classify: () => "fatal" });
 
   try {
     await using session = await orders.acceptSession("table-7");

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime, timedelta
+from typing import Literal
 
 from typing_extensions import assert_type
 
@@ -33,6 +34,7 @@ async def asyncio_program() -> None:
         async with delivery as entered:
             assert_type(entered, qr.Delivery)
             assert_type(delivery.body, bytes)
+            assert_type(delivery.cancelled, Literal["lock_lost", "stalled", "drained"] | None)
             assert_type(delivery.body_view, memoryview)
             assert_type(delivery.locked_until, datetime)
             await delivery.extend(30)
@@ -52,7 +54,12 @@ async def asyncio_program() -> None:
     first, second = await asyncio.gather(queue.send("a"), queue.receive())
     assert_type(first, qr.SendResult)
     assert_type(second, list[qr.Delivery])
-    worker = qr.Worker(client, concurrency=4)
+    consumer_options: qr.ConsumerOptions = {"concurrency": 4, "reconnect": "fixed:1s"}
+    worker = qr.Worker(client, drain=5, classify={ValueError: "permanent"}, **consumer_options)
+    async with queue.consume(**consumer_options) as consumer:
+        assert_type(await anext(consumer), qr.Delivery)
+        assert_type(await consumer.drain(1), qr.DrainReport)
+        assert_type(consumer.status().failure, qr.QueueError | None)
 
     @worker.handler("orders", budget=3)
     async def on_order(order: qr.Delivery) -> None:
@@ -62,14 +69,15 @@ async def asyncio_program() -> None:
     def on_other(order: qr.Delivery) -> str:
         return order.text()
 
-    await worker.run()
+    assert_type(await worker.run(), qr.DrainReport)
+    assert_type(worker.status(), dict[str, qr.ConsumerStatus])
 
 
 def threads_program() -> None:
     with sync.connect("memory:", budget=2) as client:
         queue = client.queue("orders")
         assert_type(queue.send("x"), sync.SendResult)
-        for delivery in queue.consume(wait=0):
+        for delivery in queue.consume(idle=0):
             with delivery:
                 assert_type(delivery, sync.Delivery)
         session = queue.session("s")
@@ -86,6 +94,8 @@ def wrong(queue: sync.Queue, client: sync.Client, delivery: qr.Delivery) -> None
     queue.send("x", delay="1s")  # type: ignore[arg-type]
     queue.receive("many")  # type: ignore[arg-type]
     client.queue("orders", lokc=5)  # type: ignore[call-arg]
+    sync.Worker(client, concurency=5)  # type: ignore[call-arg]
+    sync.Worker(client, classify={ValueError: "fatal"})  # type: ignore[dict-item]
     client.queue("orders", on_failure="explode")  # type: ignore[arg-type]
     queue.ack_many([delivery])  # type: ignore[list-item]
     delivery.body = b""  # type: ignore[misc]

@@ -1,7 +1,9 @@
-//! Consumers: what the pump costs, what it costs to keep locks, and what more hands bring.
+//! Consumers: what the pump costs, what it costs to keep locks, what more hands bring, and what
+//! handlers cost in Python and Node.
 
 mod hands;
 mod keeper;
+mod languages;
 mod pump;
 
 use crate::Result;
@@ -14,5 +16,6 @@ pub fn rows() -> Result<Vec<Row>> {
     let mut rows = vec![pump::row(1)?, pump::row(16)?];
     rows.push(keeper::row()?);
     rows.push(hands::row()?);
+    rows.extend(languages::rows()?);
     Ok(rows)
 }

@@ -1,0 +1,158 @@
+//! Consumers: messages that keep coming, their locks kept, until a drain that adds up.
+
+use std::time::Duration;
+
+use queue_runtime::*;
+
+use crate::abi::{Handle, NOBODY, lend_text, make};
+use crate::error::Result;
+use crate::op::{Started, start};
+use crate::runtime::{ms, some_ms, text_of};
+use crate::{Batch, Queue};
+
+/// How a consumer receives, and how much it has in hand.
+#[derive(Clone, Debug)]
+pub struct ConsumerOptions {
+    /// Deliveries in hand at one time, at most: handed out and neither settled nor dropped.
+    pub concurrency: u32,
+    /// Messages received ahead of those who ask; as many as `concurrency` if not said.
+    pub prefetch: Option<u32>,
+    /// No more is received ahead while it has this many bytes.
+    pub prefetch_bytes: u64,
+    /// Messages of one receive, at most; as many as are wanted if not said.
+    pub max_messages: Option<u32>,
+    /// How long each receive waits at the provider.
+    pub wait: Duration,
+    /// For how long messages are locked, and locked again; as long as the queue says, if not said.
+    pub lock: Option<Duration>,
+    /// For how long after its receive a lock is kept.
+    pub max_lock_renewal: Duration,
+    /// How long to stay away after failed receives, as a retry policy is written; the default if
+    /// not said.
+    pub reconnect: Option<String>,
+    /// After how long without a message to hand out it ends; never, if not said.
+    pub idle: Option<Duration>,
+}
+
+impl Default for ConsumerOptions {
+    fn default() -> Self {
+        Self {
+            concurrency: 16,
+            prefetch: None,
+            prefetch_bytes: 64 * 1024 * 1024,
+            max_messages: None,
+            wait: Duration::from_secs(10),
+            lock: None,
+            max_lock_renewal: Duration::from_secs(600),
+            reconnect: None,
+            idle: None,
+        }
+    }
+}
+
+/// The most messages of one receive.
+const MOST: u32 = 100_000;
+
+impl ConsumerOptions {
+    /// What borrows from this.
+    fn lend(&self) -> qrt_consumer_options_t {
+        qrt_consumer_options_t {
+            struct_size: size_of::<qrt_consumer_options_t>(),
+            max_messages: self.max_messages.unwrap_or(MOST),
+            credits: self.concurrency,
+            wait_ms: ms(self.wait),
+            lock_ms: some_ms(self.lock),
+            max_lock_renewal_ms: ms(self.max_lock_renewal),
+            prefetch: self.prefetch.unwrap_or(self.concurrency),
+            reserved: 0,
+            prefetch_bytes: self.prefetch_bytes,
+            on_batch: None,
+            on_state: None,
+            on_lock_lost: None,
+            on_stall: None,
+            user_data: std::ptr::null_mut(),
+            free: None,
+            reconnect: lend_text(self.reconnect.as_deref()),
+            idle_ms: some_ms(self.idle),
+        }
+    }
+}
+
+/// Receives from one queue until it is drained, stopped or dropped, which gives back what was not
+/// handed out.
+pub struct Consumer(Handle<qrt_consumer_t>);
+
+/// What became of the deliveries a consumer had when its drain began.
+pub struct DrainReport(pub(crate) Handle<qrt_drain_report_t>);
+
+impl Consumer {
+    /// Begins to receive.
+    pub fn start(queue: &Queue, options: &ConsumerOptions) -> Result<Self> {
+        let options = options.lend();
+        // SAFETY: the handle is owned, the options live for the length of the call.
+        make(|place, error| unsafe {
+            qrt_consumer_start(queue.0.get(), &raw const options, place, error)
+        })
+        .map(Self)
+    }
+
+    /// The next message, as soon as there is one and a hand is free; its attempt is charged now.
+    /// An empty batch is the end: it was stopped, its client closed, or it was idle for too long.
+    pub fn next(&self) -> Result<Started<Batch>> {
+        // SAFETY: the handle is owned.
+        start(|place, op, error| unsafe {
+            qrt_consumer_next(self.0.get(), 1, NOBODY, place, op, error)
+        })
+    }
+
+    /// Ends when work on a delivery in hand is to stop ([`Delivery::cancelled`]), or receiving
+    /// fails or goes on ([`status`](Consumer::status)), since the last one ended; `CLOSED` once the
+    /// consumer has stopped. One at a time.
+    ///
+    /// [`Delivery::cancelled`]: crate::Delivery::cancelled
+    pub fn wait_changed(&self) -> Result<Started<()>> {
+        // SAFETY: the handle is owned.
+        start(|_, op, error| unsafe { qrt_consumer_wait_changed(self.0.get(), NOBODY, op, error) })
+    }
+
+    /// Takes no more in and gives back what was not handed out; what is in hand goes on.
+    pub fn stop(&self) -> Result<Started<()>> {
+        // SAFETY: the handle is owned.
+        start(|_, op, error| unsafe { qrt_consumer_stop(self.0.get(), NOBODY, op, error) })
+    }
+
+    /// Stops it, waits for what is in hand until the deadline, cancels that and gives it back.
+    pub fn drain(&self, deadline: Duration) -> Result<Started<DrainReport>> {
+        // SAFETY: the handle is owned.
+        start(|place, op, error| unsafe {
+            qrt_consumer_drain(self.0.get(), ms(deadline), NOBODY, place, op, error)
+        })
+    }
+
+    /// How it goes, as JSON.
+    pub fn status(&self) -> Result<String> {
+        // SAFETY: the handle is owned.
+        let made = make(|place, error| unsafe { qrt_consumer_status(self.0.get(), place, error) });
+        made.map(|buffer| text_of(&buffer))
+    }
+}
+
+impl DrainReport {
+    /// In hand, and settled in time.
+    pub fn finished(&self) -> u64 {
+        // SAFETY: the handle is owned.
+        unsafe { qrt_drain_report_finished(self.0.get()) }
+    }
+
+    /// Given back with their attempts restored.
+    pub fn released(&self) -> u64 {
+        // SAFETY: the handle is owned.
+        unsafe { qrt_drain_report_released(self.0.get()) }
+    }
+
+    /// Neither: they come back when their locks end.
+    pub fn abandoned(&self) -> u64 {
+        // SAFETY: the handle is owned.
+        unsafe { qrt_drain_report_abandoned(self.0.get()) }
+    }
+}

@@ -1,0 +1,66 @@
+//! Consumers: messages that keep coming.
+
+use queue_runtime_bindings::{Consumer, ConsumerOptions, Result};
+
+use super::ended;
+use crate::link::{Link, Outcome};
+use crate::memory::Request;
+use crate::reply::Answer;
+
+/// Begins to receive: queue, then the options in their order.
+pub fn consume(link: &mut Link, request: &mut Request<'_>) -> Result<Outcome> {
+    let queue = &link.queues[request.index()];
+    let options = ConsumerOptions {
+        concurrency: request.number() as u32,
+        prefetch: some_count(request),
+        prefetch_bytes: request.number() as u64,
+        max_messages: some_count(request),
+        wait: request.duration(),
+        lock: request.some_duration(),
+        max_lock_renewal: request.duration(),
+        reconnect: request.some_text().map(str::to_owned),
+        idle: request.some_duration(),
+    };
+    let consumer = Consumer::start(queue, &options)?;
+    ended(Answer::Number(link.consumers.insert(consumer) as f64))
+}
+
+fn some_count(request: &mut Request<'_>) -> Option<u32> {
+    let count = request.number();
+    (count >= 0.0).then_some(count as u32)
+}
+
+/// Stops it in the background.
+pub fn drop_consumer(link: &mut Link, request: &mut Request<'_>) -> Result<Outcome> {
+    link.consumers.try_remove(request.index());
+    ended(Answer::Nothing)
+}
+
+/// The next message; none at the end.
+pub fn next(link: &mut Link, request: &mut Request<'_>) -> Result<Outcome> {
+    let next = link.consumers[request.index()].next();
+    link.begin(next, &[])
+}
+
+/// Waits until something has happened that is worth a look.
+pub fn wait_changed(link: &mut Link, request: &mut Request<'_>) -> Result<Outcome> {
+    let changed = link.consumers[request.index()].wait_changed();
+    link.begin(changed, &[])
+}
+
+pub fn stop(link: &mut Link, request: &mut Request<'_>) -> Result<Outcome> {
+    let stopped = link.consumers[request.index()].stop();
+    link.begin(stopped, &[])
+}
+
+/// Consumer, until when.
+pub fn drain(link: &mut Link, request: &mut Request<'_>) -> Result<Outcome> {
+    let consumer = &link.consumers[request.index()];
+    let drained = consumer.drain(request.duration());
+    link.begin(drained, &[])
+}
+
+pub fn status(link: &mut Link, request: &mut Request<'_>) -> Result<Outcome> {
+    let json = link.consumers[request.index()].status()?;
+    ended(Answer::Text(json))
+}
