@@ -206,6 +206,8 @@ export class Consumer<T = unknown> implements AsyncIterableIterator<Delivery<T>>
   readonly #signal: AbortSignal | undefined;
   readonly #abort = () => void this.return().catch(() => {});
   #ended = false;
+  /** Whether it was told that the signal is aborted. */
+  #told = false;
   #stopping: Promise<void> | undefined;
 
   /** @internal */
@@ -224,7 +226,8 @@ export class Consumer<T = unknown> implements AsyncIterableIterator<Delivery<T>>
   /** The next message. Any number may wait for one. */
   async next(): Promise<IteratorResult<Delivery<T>, undefined>> {
     const signal = this.#signal;
-    if (!this.#ended) {
+    const waits = !this.#ended;
+    if (waits) {
       try {
         const value = await this.#feed.next(signal);
         if (value !== undefined) return { value, done: false };
@@ -233,7 +236,9 @@ export class Consumer<T = unknown> implements AsyncIterableIterator<Delivery<T>>
         if (!signal?.aborted) throw error;
       }
     }
-    if (signal?.aborted) {
+    // Who waited is told of the signal, or who asks next; after that it is over as any other.
+    if (signal?.aborted && (waits || !this.#told)) {
+      this.#told = true;
       await this.return();
       throw signal.reason;
     }

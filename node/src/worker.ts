@@ -164,7 +164,9 @@ export class Worker<T = unknown> implements AsyncDisposable {
     const deadline = await Promise.race([lanes.then(() => drain), this.#asked]);
     const report = await this.#feed.drain(deadline);
     this.#interrupt();
-    await Promise.race([lanes, sleep(GRACE, undefined, { ref: false })]);
+    const over = new AbortController();
+    const grace = sleep(GRACE, undefined, { signal: over.signal }).catch(() => {});
+    await Promise.race([lanes, grace]).finally(() => over.abort());
     return report;
   }
 
@@ -192,7 +194,8 @@ export class Worker<T = unknown> implements AsyncDisposable {
     } finally {
       this.#hands[lane] = undefined;
     }
-    if (message.settled) return;
+    // What a drain takes it has given back.
+    if (message.settled || hand.cause === "drained") return;
     try {
       await settlement();
     } catch (error) {

@@ -201,6 +201,7 @@ test("handlers are told when the time for stopping is over", async (t) => {
   await queue.send("a");
   await started.promise;
   const report = worker.drain(1);
+  await engine.settled();
   await engine.advance(1);
   assert.deepEqual(await report, { finished: 0, released: 1, abandoned: 0 });
   const [back] = await ready(queue);

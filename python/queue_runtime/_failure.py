@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from queue_runtime import sync
     from queue_runtime._native import AsyncDelivery
 
-#: `transient`: another attempt may succeed. `permanent`: none will. `throttled`: it is too early, which
-#: is not the message's fault.
+#: `transient`: another attempt may succeed. `permanent`: none will. `throttled`: it is too early,
+#: which is not the message's fault.
 ErrorClass = Literal["transient", "permanent", "throttled"]
 
 #: What the classes of exceptions are; the most special one counts.
@@ -48,8 +48,8 @@ class Failure(Exception):
 
     @classmethod
     def retry(cls, reason: str) -> Self:
-        """The attempt failed; another one follows as the queue's retry policy says, while the budget
-        lasts. So does any other exception."""
+        """The attempt failed; another one follows as the queue's retry policy says, while the
+        budget lasts. So does any other exception."""
         return cls("nack", reason)
 
     @classmethod

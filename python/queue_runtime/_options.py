@@ -42,7 +42,8 @@ class QueueOptions(TypedDict, total=False):
 
 
 class ConsumerOptions(TypedDict, total=False):
-    """Options of a consumer, as `Queue.consume` takes them. Durations are seconds or a `timedelta`."""
+    """Options of a consumer, as `Queue.consume` takes them. Durations are seconds or a
+    `timedelta`."""
 
     #: Messages in hand at one time; 16.
     concurrency: int

@@ -18,8 +18,8 @@ _before: dict[signal.Signals, Callable[[int, FrameType | None], object] | int | 
 
 @contextmanager
 def on_end(tell: Callable[[], None], *, wanted: bool) -> Iterator[None]:
-    """Has `tell` called, within the block, at the first SIGTERM or SIGINT; the next one does what it
-    did before. Only on the main thread, where Python has its signals handled, and if it is wanted.
+    """Has `tell` called, within the block, at the first SIGTERM or SIGINT; the next one does what
+    it did before. Only on the main thread, where Python has its signals handled, and if wanted.
     """
     if not wanted or threading.current_thread() is not threading.main_thread():
         yield

@@ -13,7 +13,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, TypeVar
 
 from queue_runtime._data import ConsumerStatus, DrainReport
-from queue_runtime._failure import Classify, failure_of
+from queue_runtime._failure import Classify, Failure, failure_of
 from queue_runtime._native import SyncClient, SyncConsumer, SyncDelivery, SyncQueue
 from queue_runtime._signals import on_end
 from queue_runtime.errors import ClosedError
@@ -48,9 +48,9 @@ class Worker:
     the queue's retry policy says until its budget is spent. A handler that knows better raises a
     `Failure`. Messages of one session are handled one at a time, in order.
 
-    The engine keeps the lock of a message while its handler runs. Should it be lost all the same, or
-    the handler take longer than `max_lock_renewal`, `delivery.cancelled` says so: a thread cannot be
-    cancelled.
+    The engine keeps the lock of a message while its handler runs. Should it be lost all the same,
+    or the handler take longer than `max_lock_renewal`, `delivery.cancelled` says so: a thread
+    cannot be cancelled.
 
     Args:
         client: whose queues these are.
@@ -210,7 +210,9 @@ class _Crew:
         self._lanes = [_Lane() for _ in range(worker._options.get("concurrency", 16))]
         # Daemons, since a handler that does not stop must not keep the program.
         self.threads = [
-            threading.Thread(target=self._run, args=(lane,), name=f"{queue.name} {number}", daemon=True)
+            threading.Thread(
+                target=self._run, args=(lane,), name=f"{queue.name} {number}", daemon=True
+            )
             for number, lane in enumerate(self._lanes)
         ]
         self._watching = threading.Thread(
@@ -240,7 +242,10 @@ class _Crew:
         try:
             self._handler(delivery)
         except Exception as error:
-            _log.exception("the handler of %r failed", delivery)
+            if isinstance(error, Failure):
+                _log.info("the handler of %r failed: %s", delivery, error)
+            else:
+                _log.exception("the handler of %r failed", delivery)
             if not delivery.settled:
                 _settle(delivery, failure_of(error, self._classify)._settle)
         except BaseException:

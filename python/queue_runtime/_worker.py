@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from queue_runtime._data import ConsumerStatus, DrainReport
-from queue_runtime._failure import Classify, failure_of
+from queue_runtime._failure import Classify, Failure, failure_of
 from queue_runtime._native import AsyncClient, AsyncConsumer, AsyncDelivery, AsyncQueue
 from queue_runtime._signals import on_end
 from queue_runtime.errors import ClosedError, QueueError
@@ -29,8 +29,8 @@ _Handler = Callable[[AsyncDelivery], Awaitable[object]] | Callable[[AsyncDeliver
 _H = TypeVar("_H", bound=_Handler)
 _OnCancel = Callable[[AsyncDelivery, str], object]
 
-#: After so many messages in a row a lane gives the event loop a turn: handlers that never wait would
-#: keep it from everybody else.
+#: After so many messages in a row a lane gives the event loop a turn: handlers that never wait
+#: would keep it from everybody else.
 _TURN = 64
 
 
@@ -50,9 +50,9 @@ class Worker:
     `Failure`. Messages of one session are handled one at a time, in order. Functions that are not
     `async` run in threads.
 
-    The engine keeps the lock of a message while its handler runs. Should it be lost all the same, or
-    the handler take longer than `max_lock_renewal`, the handler is cancelled; one in a thread cannot
-    be, and sees it in `delivery.cancelled`.
+    The engine keeps the lock of a message while its handler runs. Should it be lost all the same,
+    or the handler take longer than `max_lock_renewal`, the handler is cancelled; one in a thread
+    cannot be, and sees it in `delivery.cancelled`.
 
     Args:
         client: whose queues these are.
@@ -228,7 +228,10 @@ class _Crew:
                 raise
             await self._give_up(delivery)
         except Exception as error:
-            _log.exception("the handler of %r failed", delivery)
+            if isinstance(error, Failure):
+                _log.info("the handler of %r failed: %s", delivery, error)
+            else:
+                _log.exception("the handler of %r failed", delivery)
             if not delivery.settled:
                 await _settle(delivery, failure_of(error, self._classify)._settle(delivery))
         else:
@@ -238,13 +241,16 @@ class _Crew:
     async def _give_up(self, delivery: AsyncDelivery) -> None:
         """Lets go of the message of a handler that was cancelled."""
         cause = delivery.cancelled
+        if cause == "drained":
+            # The drain has given it back.
+            return
         settlement = delivery.nack(f"the handler was cancelled: {cause}")
         if cause is None:
             # By itself.
             await _settle(delivery, settlement)
             return
         with contextlib.suppress(QueueError):
-            # It fails where the message is somebody else's by now, and is not in hand any more then.
+            # It fails where the message is somebody else's by now: then it is not in hand any more.
             await settlement
 
     async def _call(self, lane: _Lane, delivery: AsyncDelivery) -> None:

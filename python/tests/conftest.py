@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import subprocess
 import sys
@@ -20,10 +21,16 @@ SOAK = int(os.environ.get("QRT_SOAK", "1"))
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Gives the loop turns, and the engine's threads time, until this holds."""
+    """Gives the loop turns, and the engine's threads time, until this, or what it gives to be
+    awaited, holds."""
 
     async def poll() -> None:
-        while not condition():  # noqa: ASYNC110 (of what threads do there is no event)
+        while True:
+            holds = condition()
+            if inspect.isawaitable(holds):
+                holds = await holds
+            if holds:
+                return
             await asyncio.sleep(0.001)
 
     await asyncio.wait_for(poll(), PATIENCE)

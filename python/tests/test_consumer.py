@@ -31,17 +31,16 @@ async def pass_time(clock: qr.Runtime, deliveries: list[qr.Delivery], halves: in
 
 async def test_locks_are_kept_in_hand_and_in_the_buffer(qrt, qrt_clock):
     queue = qrt.queue("jobs", lock=LOCK)
-    await queue.send_many(["a", "b", "c"])
-    async with queue.consume(concurrency=2) as consumer:
-        in_hand = [await anext(consumer), await anext(consumer)]
-        await until(lambda: consumer.status().prefetched == 1)
-        await pass_time(qrt_clock, in_hand, 6)
-        assert (await queue.statistics()).in_flight == 3
-        for delivery in in_hand:
-            await delivery.ack()
-        last = await anext(consumer)
-        assert (last.text(), last.attempt) == ("c", 1)
-        await last.ack()
+    await queue.send_many(["a", "b"])
+    async with queue.consume(prefetch=2) as consumer:
+        await until(lambda: consumer.status().prefetched == 2)
+        first = await anext(consumer)
+        await pass_time(qrt_clock, [first], 6)
+        assert (await queue.statistics()).in_flight == 2
+        await first.ack()
+        second = await anext(consumer)
+        assert (second.text(), second.attempt) == ("b", 1)
+        await second.ack()
 
 
 async def test_a_receive_keeps_locks_when_it_is_asked_to(qrt, qrt_clock):
@@ -62,9 +61,9 @@ async def test_no_more_is_in_hand_than_may_be(qrt):
     async with queue.consume(concurrency=2, prefetch=1) as consumer:
         first, second = await anext(consumer), await anext(consumer)
         waiting = asyncio.ensure_future(anext(consumer))
-        await asyncio.sleep(0.01)
+        await until(lambda: consumer.status().prefetched == 1)
         assert not waiting.done()
-        assert (consumer.status().in_hand, consumer.status().prefetched) == (2, 1)
+        assert consumer.status().in_hand == 2
         await first.ack()
         assert (await waiting).text() == "2"
         await second.ack()
@@ -184,8 +183,7 @@ async def test_what_a_handler_says_becomes_of_the_message(qrt, qrt_clock):
         left = await queue.statistics()
         return (left.dead, left.delayed) == (5, len(delayed))
 
-    while not await quiet():
-        await asyncio.sleep(0.001)
+    await until(quiet)
     letters = {d.text(): (d.reason, d.description) for d in await queue.dead_letters()}
     assert letters == {
         "retry": ("max_attempts", "why"),
@@ -209,7 +207,7 @@ async def test_what_a_handler_says_becomes_of_the_message(qrt, qrt_clock):
 
 async def test_a_drain_adds_up(qrt, qrt_clock):
     worker = qr.Worker(qrt, concurrency=3, prefetch=2)
-    queue = qrt.queue("jobs")
+    queue = qrt.queue("jobs", lock=3600)
     started, may_end, causes = [], asyncio.Event(), []
 
     @worker.handler(queue)
@@ -224,16 +222,21 @@ async def test_a_drain_adds_up(qrt, qrt_clock):
             causes.append(delivery.cancelled)
             raise
 
-    await queue.send_many([str(n) for n in range(6)])
     running = asyncio.create_task(worker.run())
+    # So that all lanes ask, and what is fetched is fetched for them and ahead of them.
+    await asyncio.sleep(0.01)
+    await queue.send_many([str(n) for n in range(6)])
     await until(lambda: len(started) == 3 and worker.status()["jobs"].prefetched == 2)
     draining = asyncio.create_task(worker.drain(60))
-    while (await queue.statistics()).ready != 3:
-        # What was fetched ahead goes back at once.
-        await asyncio.sleep(0.001)
+
+    async def left(ready: int, depth: int) -> bool:
+        statistics = await queue.statistics()
+        return (statistics.ready, statistics.depth) == (ready, depth)
+
+    # What was fetched ahead goes back at once.
+    await until(lambda: left(3, 6))
     may_end.set()
-    while (await queue.statistics()).depth != 5:
-        await asyncio.sleep(0.001)
+    await until(lambda: left(3, 5))
     assert not draining.done()
     qrt_clock.advance(60)
     report = await asyncio.wait_for(draining, PATIENCE)
@@ -362,8 +365,8 @@ async def test_a_handler_that_blocks_the_event_loop_keeps_its_message():
 
 
 async def test_random_cancellations_of_those_who_ask_lose_nothing(qrt):
-    """Who takes from consumers is cancelled at random moments, and consumers are left: what was sent
-    is handed over at its first attempt, and settled once."""
+    """Who takes from consumers is cancelled at random moments, and consumers are left: what was
+    sent is handed over at its first attempt, and settled once."""
     queue = qrt.queue("jobs", lock="12h")
     seed = random.randrange(2**32)
     print(f"seed {seed}")
@@ -404,8 +407,8 @@ async def test_random_cancellations_of_those_who_ask_lose_nothing(qrt):
     assert (len(acked), set(acked.values())) == (count, {1})
 
 
-#: Works through more than it can, prints "at work" in the middle of it, and at its end what was done
-#: and what is left, as JSON. The handlers of some messages hang.
+#: Works through more than it can, prints "at work" in the middle of it, and at its end what was
+#: done and what is left, as JSON. The handlers of some messages hang.
 UNDER_LOAD = """
 import asyncio, json, logging, random, sys, threading, time
 import queue_runtime as qr

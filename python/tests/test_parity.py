@@ -37,9 +37,7 @@ def test_the_classes_have_the_same_methods(name):
             assert _doc(awaited, method) == _doc(waited_for, method), method
 
 
-@pytest.mark.parametrize(
-    "name", sorted(set(sync.__all__) - set(FACES) - {"connect"})
-)
+@pytest.mark.parametrize("name", sorted(set(sync.__all__) - set(FACES) - {"connect"}))
 def test_what_is_not_a_face_is_the_same_object(name):
     assert getattr(queue_runtime, name) is getattr(sync, name)
 

@@ -52,7 +52,7 @@ def test_an_iterator_that_is_left_gives_back_what_it_fetched(qrt_sync):
     until_in_threads(lambda: queue.statistics().ready == 9)
     with queue.consume(prefetch=4) as consumer:
         next(consumer).ack()
-        until_in_threads(lambda: consumer.status().prefetched == 4)
+        until_in_threads(lambda: consumer.status().prefetched >= 3)
     assert queue.statistics().ready == 8
     assert [delivery.text() for delivery in queue.consume(idle=0)] == list("23456789")
 

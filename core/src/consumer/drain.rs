@@ -35,10 +35,7 @@ pub(super) async fn drain(shared: &Arc<Shared>, deadline: Duration) -> DrainRepo
         () = idle(shared) => {}
         () = in_time => {
             let late = shared.take_from_hands();
-            for held in &late {
-                held.cancel(CancelCause::Drained);
-            }
-            release(shared, late, &mut report).await;
+            give_back(shared, late, &mut report).await;
         }
     }
     let state = shared.state();
@@ -69,9 +66,10 @@ async fn idle(shared: &Shared) {
     }
 }
 
-/// Gives back what was taken out of hands. What a handler settled in the meantime counts as
-/// finished already.
-async fn release(shared: &Shared, late: Vec<Held>, report: &mut DrainReport) {
+/// Gives back what was taken out of hands, and tells who works on it: not before, since a handler
+/// that ends when it is told might settle it first. What a handler settled in the meantime counts
+/// as finished already.
+async fn give_back(shared: &Shared, late: Vec<Held>, report: &mut DrainReport) {
     let release = |held: &Held| {
         let receipt = held.entry().receipt.clone();
         Settlement::new(receipt, Verb::Release { delay: None }, 1)
@@ -84,6 +82,7 @@ async fn release(shared: &Shared, late: Vec<Held>, report: &mut DrainReport) {
             Ok(results) => matches!(results.next(), Some(Ok(()))),
             Err(_) => false,
         };
+        held.cancel(CancelCause::Drained);
         if !held.entry().end_drain() {
             continue;
         }
