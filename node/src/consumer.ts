@@ -86,7 +86,10 @@ const MAX_LOCK_RENEWAL = 10 * 60 * 1000;
 export const DRAIN = 30_000;
 
 /** Begins a consumer of a queue: its number in the native half. */
-export function open(queue: number, options: ConsumerOptions & { idle?: number | undefined }): number {
+export function open(
+  queue: number,
+  options: ConsumerOptions & { idle?: number | undefined },
+): number {
   const { prefetch, maxMessages } = options;
   // Checked before they are written, so that an error leaves nothing half written.
   const concurrency = checkCount("concurrency", options.concurrency ?? CONCURRENCY);

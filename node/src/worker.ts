@@ -93,12 +93,7 @@ export class Worker<T = unknown> implements AsyncDisposable {
   #ask!: (deadline: number) => void;
 
   /** @internal */
-  constructor(
-    queue: number,
-    source: Source,
-    handler: Handler<T>,
-    options: ProcessOptions<T> = {},
-  ) {
+  constructor(queue: number, source: Source, handler: Handler<T>, options: ProcessOptions<T> = {}) {
     checkFunction("handler", handler);
     checkOptions("process", OPTIONS, options);
     for (const name of ["classify", "onCancel", "onError"] as const) {

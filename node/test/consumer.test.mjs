@@ -275,7 +275,8 @@ test("random cancellations of those who ask lose nothing", async (t) => {
         const late = new Promise((resolve) => setTimeout(resolve, 10, "late"));
         let message;
         try {
-          if ((await Promise.race([asking, late])) === "late" || Math.random() < 0.1) giveUp.abort();
+          if ((await Promise.race([asking, late])) === "late" || Math.random() < 0.1)
+            giveUp.abort();
           message = (await asking).value;
         } catch {
           break;
@@ -318,7 +319,7 @@ const UNDER_LOAD = `
   }, { concurrency: 8, drain: 200 });
   const report = await worker.run();
   const { ready, inFlight } = await queue.statistics();
-  const peeked = await queue.peek({ maxMessages: ${COUNT} });
+  const peeked = await queue.peek({ max: ${COUNT} });
   const attempts = [...new Set(peeked.map((message) => message.attempts))];
   console.log(JSON.stringify({ done, ready, inFlight, attempts, ...report }));
   process.exit(0);
@@ -327,7 +328,9 @@ const UNDER_LOAD = `
 /** Starts a program, and waits for the first thing it says. */
 async function start(program) {
   const args = ["--input-type=module", "--eval", program];
-  const child = spawn(process.execPath, args, { cwd: fileURLToPath(new URL(".", import.meta.url)) });
+  const child = spawn(process.execPath, args, {
+    cwd: fileURLToPath(new URL(".", import.meta.url)),
+  });
   child.said = "";
   child.complaints = "";
   child.stdout.on("data", (data) => (child.said += data));
