@@ -77,6 +77,18 @@
 // The consumer was drained, and the time for that is over: the message goes back.
 #define QRT_CANCEL_DRAINED 3
 
+// An enqueue with this flag answers `QRT_ERR_FULL` instead of waiting for room.
+#define QRT_NO_WAIT 4
+
+// Everything is written as it comes.
+#define QRT_BREAKER_CLOSED 0
+
+// One batch at a time is tried.
+#define QRT_BREAKER_HALF_OPEN 1
+
+// Nothing is written, because the sink stays away.
+#define QRT_BREAKER_OPEN 2
+
 // Something failed.
 #define QRT_LOG_ERROR 1
 
@@ -108,6 +120,9 @@ typedef struct qrt_buffer_t qrt_buffer_t;
 
 // A connection to one provider. Thread-safe.
 typedef struct qrt_client_t qrt_client_t;
+
+// What a close did not write. Immutable, any thread.
+typedef struct qrt_close_report_t qrt_close_report_t;
 
 // Receives until it is stopped. Thread-safe.
 typedef struct qrt_consumer_t qrt_consumer_t;
@@ -147,6 +162,9 @@ typedef struct qrt_queue_t qrt_queue_t;
 // What a redrive did. Immutable, any thread.
 typedef struct qrt_redrive_report_t qrt_redrive_report_t;
 
+// Entries that can never be written, with why. Immutable, any thread.
+typedef struct qrt_rejected_t qrt_rejected_t;
+
 // Threads and time that clients stand on. Thread-safe. Several may live in one process.
 typedef struct qrt_runtime_t qrt_runtime_t;
 
@@ -156,7 +174,8 @@ typedef struct qrt_send_results_t qrt_send_results_t;
 // A held session. Thread-safe. Let go by close, by free, or when its lock ends.
 typedef struct qrt_session_t qrt_session_t;
 
-// What became of settlements. Result i belongs to entry i. Immutable, any thread.
+// What became of settlements, or of entries that were enqueued. Result i belongs to entry i.
+// Immutable, any thread.
 typedef struct qrt_settle_results_t qrt_settle_results_t;
 
 // A list of deliveries and how each ends. One thread at a time may add to it.
@@ -164,6 +183,16 @@ typedef struct qrt_settlements_t qrt_settlements_t;
 
 // Counts and ages of a queue at one moment. Immutable, any thread.
 typedef struct qrt_statistics_t qrt_statistics_t;
+
+// Entries for a sink of the program to write: a key comes once at most. Any thread.
+typedef struct qrt_write_batch_t qrt_write_batch_t;
+
+// Counts of a write-behind, all of one moment: enqueued is always the sum of persisted, failed and
+// depth. Immutable, any thread.
+typedef struct qrt_write_behind_metrics_t qrt_write_behind_metrics_t;
+
+// Accepts entries and writes them in batches. Thread-safe.
+typedef struct qrt_write_behind_t qrt_write_behind_t;
 
 // What a function came to: `QRT_OK`, `QRT_PENDING`, or the kind of its error. Callers must have
 // a default branch: kinds may be added.
@@ -337,6 +366,32 @@ typedef struct {
 // Takes some more text, which borrows for the length of the call. 0: go on; anything else: no more.
 typedef int32_t (*qrt_write_fn_t)(void *user_data,
                                   qrt_bytes_t text);
+// A sink of the program. Begin with `QRT_SINK_INIT`. The callback runs on a thread of the runtime,
+// for several batches at once where there are several writers, with no lock held; it may call
+// every function but those that wait, and should return quickly: the batch may be finished later,
+// by any thread. It must not throw or unwind.
+typedef struct {
+    // `sizeof(qrt_sink_t)` of the caller.
+    size_t struct_size;
+    // Takes a batch, which the callee owns and finishes. NULL: batches are asked for, by
+    // `qrt_write_behind_next`.
+    void (*on_batch)(void *user_data,
+                     qrt_write_batch_t *batch);
+    // Passed to the callback.
+    void *user_data;
+    // Frees `user_data`, once, after the last callback has returned; at once when nothing is
+    // opened. May be NULL.
+    void (*free)(void *user_data);
+} qrt_sink_t;
+
+// Something to be written. Both borrow for the length of the call. Frozen for ever.
+typedef struct {
+    // A JSON object for a table, any bytes for a sink of the program.
+    qrt_bytes_t body;
+    // Entries of one key keep their order, and the last of them stands for all in a batch. Empty:
+    // none. A table finds the key in the body.
+    qrt_bytes_t key;
+} qrt_entry_t;
 
 // Takes one line of log: its level, the part of the library it comes from, its text. Both borrow
 // for the length of the call.
@@ -877,7 +932,7 @@ qrt_status_t qrt_settle(qrt_queue_t *queue,
 // How many results; 0 for NULL. Any thread.
 size_t qrt_settle_results_count(const qrt_settle_results_t *results);
 
-// `QRT_OK` when entry `index` was settled, else why not; `QRT_ERR_INVALID_ARGUMENT` when there is
+// `QRT_OK` when entry `index` was settled, or accepted, else why not; `QRT_ERR_INVALID_ARGUMENT` when there is
 // no such result. Any thread.
 qrt_status_t qrt_settle_results_status(const qrt_settle_results_t *results,
                                        size_t index);
@@ -1167,6 +1222,30 @@ qrt_status_t qrt_op_take_statistics(qrt_op_t *op,
                                     qrt_statistics_t **result,
                                     qrt_error_t **error);
 
+// Takes the write-behind of a `qrt_write_behind_open`. The caller owns it.
+//
+// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
+// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
+qrt_status_t qrt_op_take_write_behind(qrt_op_t *op,
+                                      qrt_write_behind_t **result,
+                                      qrt_error_t **error);
+
+// Takes a batch to be written; NULL when the write-behind has closed. The caller owns it.
+//
+// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
+// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
+qrt_status_t qrt_op_take_write_batch(qrt_op_t *op,
+                                     qrt_write_batch_t **result,
+                                     qrt_error_t **error);
+
+// Takes the report of a close of a write-behind. The caller owns it.
+//
+// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
+// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
+qrt_status_t qrt_op_take_close_report(qrt_op_t *op,
+                                      qrt_close_report_t **result,
+                                      qrt_error_t **error);
+
 // Makes an event queue. The caller owns it. Any thread.
 qrt_status_t qrt_events_new(qrt_runtime_t *runtime,
                             qrt_events_t **events,
@@ -1360,6 +1439,216 @@ qrt_status_t qrt_store_dump(qrt_bytes_t folder,
                             qrt_write_fn_t write,
                             void *user_data,
                             qrt_error_t **error);
+// Opens a write-behind. `config` is options as JSON, such as `{"sink": "postgres://app@db/app",
+// "table": "prices", "key": "item"}`. `sink` is NULL for a table, or the program's own. The table
+// is looked at: `QRT_ERR_INVALID_CONFIG` says what does not fit.
+//
+// `QRT_OK`: `*write_behind` is there, the caller owns it. `QRT_PENDING`: `done` will run, and
+// `qrt_op_take_write_behind` gives it. Takes the sink's `user_data`: its `free` runs also when the
+// call or its operation fails. Copies its other inputs. Any thread.
+qrt_status_t qrt_write_behind_open(qrt_runtime_t *runtime,
+                                   qrt_bytes_t config,
+                                   const qrt_sink_t *sink,
+                                   qrt_completion_t done,
+                                   qrt_write_behind_t **write_behind,
+                                   qrt_op_t **op,
+                                   qrt_error_t **error);
+
+// Accepts an entry. `QRT_OK`: it is accepted, and durable if there is a journal. `QRT_PENDING`:
+// the buffer is full, or the journal's disk is waited for; `done` will run, and `qrt_op_take_unit`
+// tells. One that is cancelled takes nothing in, unless it is on its way to the journal. `flags`:
+// any of `QRT_NO_WAIT` and `QRT_MAY_BLOCK`. Copies the entry. Any thread.
+qrt_status_t qrt_write_behind_enqueue(qrt_write_behind_t *write_behind,
+                                      const qrt_entry_t *entry,
+                                      uint32_t flags,
+                                      qrt_completion_t done,
+                                      qrt_op_t **op,
+                                      qrt_error_t **error);
+
+// Accepts `count` entries in their order, waiting for room. `QRT_OK`: `*results` says what became
+// of each, result i of entry i; the caller owns it. `QRT_PENDING`: `qrt_op_take_settle_results`.
+// One that is cancelled leaves out what was not taken in yet. `flags`: `QRT_MAY_BLOCK` or 0.
+// Copies the entries. Any thread.
+qrt_status_t qrt_write_behind_enqueue_many(qrt_write_behind_t *write_behind,
+                                           const qrt_entry_t *entries,
+                                           size_t count,
+                                           uint32_t flags,
+                                           qrt_completion_t done,
+                                           qrt_settle_results_t **results,
+                                           qrt_op_t **op,
+                                           qrt_error_t **error);
+
+// Asks for the next batch of a sink of the program without `on_batch`. `QRT_OK`: `*batch` is one
+// to be finished, which the caller owns, or NULL once the write-behind has closed. `QRT_PENDING`:
+// `done` will run, and `qrt_op_take_write_batch` gives it. Several may ask at once, as there are writers.
+// One that is cancelled, or that nobody takes the result of, has its entries tried again. Any
+// thread.
+qrt_status_t qrt_write_behind_next(qrt_write_behind_t *write_behind,
+                                   qrt_completion_t done,
+                                   qrt_write_batch_t **batch,
+                                   qrt_op_t **op,
+                                   qrt_error_t **error);
+
+// Writes everything that was accepted before this call, and ends when it is written or given up.
+// As long as the sink is away, that is as long as it takes. Ends at once or pends, as
+// `qrt_op_take_unit` tells. Any thread.
+qrt_status_t qrt_write_behind_flush(qrt_write_behind_t *write_behind,
+                                    qrt_completion_t done,
+                                    qrt_op_t **op,
+                                    qrt_error_t **error);
+
+// Writes the messages of a queue, batch by batch, each acknowledged after the sink's commit: goes
+// on until the write-behind is closed, or until it is cancelled, which stops the intake. Pends, as
+// `qrt_op_take_unit` tells. Any thread.
+qrt_status_t qrt_write_behind_feed(qrt_write_behind_t *write_behind,
+                                   qrt_queue_t *queue,
+                                   qrt_completion_t done,
+                                   qrt_op_t **op,
+                                   qrt_error_t **error);
+
+// Accepts nothing more, writes what was accepted, and ends. What is not written after
+// `deadline_ms` milliseconds is in the report, goes back to the queue that delivered it, or stays
+// in the journal. `QRT_OK`: `*report` is there, the caller owns it. `QRT_PENDING`:
+// `qrt_op_take_close_report`. A close that is cancelled can be called again; so can one that
+// ended, for a report without entries. Any thread.
+qrt_status_t qrt_write_behind_close(qrt_write_behind_t *write_behind,
+                                    int64_t deadline_ms,
+                                    qrt_completion_t done,
+                                    qrt_close_report_t **report,
+                                    qrt_op_t **op,
+                                    qrt_error_t **error);
+
+// Takes the entries that were given up and kept because there is no dead-letter queue; until then
+// they count against the bounds. The caller owns `*rejected`. Any thread.
+qrt_status_t qrt_write_behind_take_rejected(qrt_write_behind_t *write_behind,
+                                            qrt_rejected_t **rejected,
+                                            qrt_error_t **error);
+
+// Counts of a write-behind, all of one moment. The caller owns `*metrics`. Any thread.
+qrt_status_t qrt_write_behind_metrics(const qrt_write_behind_t *write_behind,
+                                      qrt_write_behind_metrics_t **metrics,
+                                      qrt_error_t **error);
+
+// Whether writing goes on or pauses, one of `QRT_BREAKER_...`; `QRT_BREAKER_CLOSED` for NULL. Any
+// thread.
+uint32_t qrt_write_behind_breaker_state(const qrt_write_behind_t *write_behind);
+
+// Frees the caller's hold on a write-behind. What was accepted is still written, in the
+// background; `qrt_write_behind_close` waits for it. NULL does nothing. Any thread.
+void qrt_write_behind_free(qrt_write_behind_t *write_behind);
+
+// How many entries; 0 for NULL. Any thread.
+size_t qrt_write_batch_count(const qrt_write_batch_t *batch);
+
+// The body of entry `index`. Borrows until the batch is finished or freed. Any thread.
+qrt_bytes_t qrt_write_batch_body(const qrt_write_batch_t *batch,
+                                 size_t index);
+
+// The key of entry `index`, empty for none. Borrows until the batch is finished or freed. Any
+// thread.
+qrt_bytes_t qrt_write_batch_key(const qrt_write_batch_t *batch,
+                                size_t index);
+
+// Says that entry `index` is not written, and why. `QRT_ERR_INVALID_MESSAGE`,
+// `QRT_ERR_MESSAGE_TOO_LARGE`, `QRT_ERR_INVALID_ARGUMENT` and `QRT_ERR_PROVIDER`: it never will
+// be, and is given up. Any other: it is tried again. Copies the text. Any thread.
+qrt_status_t qrt_write_batch_refuse(qrt_write_batch_t *batch,
+                                    size_t index,
+                                    qrt_status_t status,
+                                    qrt_bytes_t message,
+                                    qrt_error_t **error);
+
+// Finishes a batch, and takes it. `QRT_OK`: every entry is written that was not refused.
+// Otherwise nothing is, or it may be written again: for a status that blames the entries, as in
+// `qrt_write_batch_refuse`, the batch comes again in halves until the bad entry is alone and given
+// up; for any other it comes again whole, after a while. Copies the text. When the call fails, the
+// batch stays the caller's. Any thread.
+qrt_status_t qrt_write_batch_finish(qrt_write_batch_t *batch,
+                                    qrt_status_t status,
+                                    qrt_bytes_t message,
+                                    qrt_error_t **error);
+
+// Frees a batch that was not finished: its entries are tried again. NULL does nothing. Any thread.
+void qrt_write_batch_free(qrt_write_batch_t *batch);
+
+// How many entries; 0 for NULL. Any thread.
+size_t qrt_rejected_count(const qrt_rejected_t *rejected);
+
+// The body of entry `index`. Borrows until its holder is freed. Any thread.
+qrt_bytes_t qrt_rejected_body(const qrt_rejected_t *rejected,
+                              size_t index);
+
+// The key of entry `index`, empty for none. Borrows until its holder is freed. Any thread.
+qrt_bytes_t qrt_rejected_key(const qrt_rejected_t *rejected,
+                             size_t index);
+
+// Why entry `index` was given up, in a word: the sink's own code, or the error's kind. Borrows
+// until its holder is freed. Any thread.
+qrt_bytes_t qrt_rejected_reason(const qrt_rejected_t *rejected,
+                                size_t index);
+
+// Why entry `index` was given up, at length. Borrows until its holder is freed. Any thread.
+qrt_bytes_t qrt_rejected_description(const qrt_rejected_t *rejected,
+                                     size_t index);
+
+// How often entry `index` was tried; 0 when there is none. Any thread.
+uint32_t qrt_rejected_attempts(const qrt_rejected_t *rejected,
+                               size_t index);
+
+// When entry `index` was accepted, in milliseconds since 1970 UTC; 0 when there is none. Any
+// thread.
+int64_t qrt_rejected_enqueued_at(const qrt_rejected_t *rejected,
+                                 size_t index);
+
+// Frees entries that were taken. NULL does nothing. Any thread.
+void qrt_rejected_free(qrt_rejected_t *rejected);
+
+// How many entries could not be written in time and are given back here, in the order of their
+// coming; 0 for NULL. Any thread.
+size_t qrt_close_report_unwritten_count(const qrt_close_report_t *report);
+
+// The body of unwritten entry `index`. Borrows until the report is freed. Any thread.
+qrt_bytes_t qrt_close_report_unwritten_body(const qrt_close_report_t *report,
+                                            size_t index);
+
+// The key of unwritten entry `index`, empty for none. Borrows until the report is freed. Any
+// thread.
+qrt_bytes_t qrt_close_report_unwritten_key(const qrt_close_report_t *report,
+                                           size_t index);
+
+// How many entries stay in the journal for the next start; 0 for NULL. Any thread.
+uint64_t qrt_close_report_left_in_journal(const qrt_close_report_t *report);
+
+// The entries that were given up and kept because there is no dead-letter queue; NULL for NULL.
+// Borrows until the report is freed, and is not freed itself. Any thread.
+const qrt_rejected_t *qrt_close_report_rejected(const qrt_close_report_t *report);
+
+// Frees a report. NULL does nothing. Any thread.
+void qrt_close_report_free(qrt_close_report_t *report);
+
+// Entries that were accepted; 0 for NULL. Any thread.
+uint64_t qrt_write_behind_metrics_enqueued(const qrt_write_behind_metrics_t *metrics);
+
+// Entries that are in the sink, or for which a later one of their key is; 0 for NULL. Any thread.
+uint64_t qrt_write_behind_metrics_persisted(const qrt_write_behind_metrics_t *metrics);
+
+// Entries that were given up; 0 for NULL. Any thread.
+uint64_t qrt_write_behind_metrics_failed(const qrt_write_behind_metrics_t *metrics);
+
+// How often an entry was tried again; 0 for NULL. Any thread.
+uint64_t qrt_write_behind_metrics_retries(const qrt_write_behind_metrics_t *metrics);
+
+// Batches that the sink answered; 0 for NULL. Any thread.
+uint64_t qrt_write_behind_metrics_batches(const qrt_write_behind_metrics_t *metrics);
+
+// Entries that were accepted and are neither persisted nor failed; 0 for NULL. Any thread.
+uint64_t qrt_write_behind_metrics_depth(const qrt_write_behind_metrics_t *metrics);
+
+// When this was so, in milliseconds since 1970 UTC; 0 for NULL. Any thread.
+int64_t qrt_write_behind_metrics_timestamp(const qrt_write_behind_metrics_t *metrics);
+
+// Frees counts. NULL does nothing. Any thread.
+void qrt_write_behind_metrics_free(qrt_write_behind_metrics_t *metrics);
 
 // The bytes of a buffer; empty for NULL. Borrows until the buffer is freed. Any thread.
 qrt_bytes_t qrt_buffer_bytes(const qrt_buffer_t *buffer);
@@ -1456,5 +1745,7 @@ qrt_status_t qrt_check_abi(uint32_t major,
       { NULL, 0 }, -1, -1 }
 /** The defaults of `qrt_redrive_options_t`. */
 #define QRT_REDRIVE_OPTIONS_INIT { sizeof(qrt_redrive_options_t), 0, 0, 0, 0 }
+/** The defaults of `qrt_sink_t`: batches are asked for. */
+#define QRT_SINK_INIT { sizeof(qrt_sink_t), NULL, NULL, NULL }
 /** A completion that tells nobody. */
 #define QRT_COMPLETION_NONE { NULL, NULL, NULL }

@@ -1302,6 +1302,7 @@ public:
             return qrt_dead_letters_purge(queue, &raw.filter, done, place, op, error);
         });
     }
+    qrt_queue_t *get() const noexcept { return handle_.get(); }
 
 private:
     /// A filter as the ABI takes it, for the length of a call.
@@ -1382,6 +1383,229 @@ template <>
 struct Output<Client> : HandleOutput<Client, qrt_client_t, qrt_op_take_client> {};
 }  // namespace detail
 
+/// Something to be written: a JSON object for a table, any bytes for a sink of the program. Entries
+/// of one key keep their order, and the last of them stands for all in a batch; a table finds the
+/// key in the body.
+struct Entry {
+    Bytes body;
+    Bytes key = {};
+};
+
+/// Entries for a sink of the program to write: a key comes once at most. One that is destroyed
+/// unfinished comes again.
+class WriteBatch {
+public:
+    explicit WriteBatch(qrt_write_batch_t *owned) : handle_(owned) {}
+
+    std::size_t size() const noexcept { return qrt_write_batch_count(handle_.get()); }
+    /// An entry, whose bytes borrow from the batch; empty for an index that is not below size().
+    Entry operator[](std::size_t index) const noexcept {
+        const qrt_bytes_t body = qrt_write_batch_body(handle_.get(), index);
+        const qrt_bytes_t key = qrt_write_batch_key(handle_.get(), index);
+        return {{body.data, body.len}, {key.data, key.len}};
+    }
+    /// Says that an entry is not written, and why: QRT_ERR_INVALID_MESSAGE and QRT_ERR_PROVIDER
+    /// give it up, QRT_ERR_UNAVAILABLE has it tried again.
+    Result<void> refuse(std::size_t index, qrt_status_t status, std::string_view message) {
+        return detail::run([&](qrt_error_t **error) {
+            return qrt_write_batch_refuse(handle_.get(), index, status, detail::lend(message),
+                                          error);
+        });
+    }
+    /// Every entry is written that was not refused.
+    Result<void> finish() && { return std::move(*this).fail(QRT_OK, {}); }
+    /// Nothing is written, or it may be written again. A status that blames the entries, as in
+    /// refuse(), brings the batch again in halves until the bad entry is alone; any other brings it
+    /// again whole, after a while.
+    Result<void> fail(qrt_status_t status, std::string_view message) && {
+        Result<void> done = detail::run([&](qrt_error_t **error) {
+            return qrt_write_batch_finish(handle_.get(), status, detail::lend(message), error);
+        });
+        if (done) (void)handle_.release();
+        return done;
+    }
+
+private:
+    detail::Handle<qrt_write_batch_t, qrt_write_batch_free> handle_;
+};
+
+/// An entry that can never be written.
+struct RejectedEntry {
+    std::string body, key;
+    /// In a word: the sink's own code, or the error's kind.
+    std::string reason;
+    std::string description;
+    /// How often it was tried.
+    std::uint32_t attempts;
+    Timestamp enqueued_at;
+};
+
+/// Counts of a write-behind, all of one moment: enqueued is the sum of persisted, failed and depth.
+struct WriteBehindMetrics {
+    std::uint64_t enqueued, persisted, failed, retries, batches, depth;
+    Timestamp timestamp;
+};
+
+/// What a close did not write.
+struct CloseReport {
+    /// Body and key of entries that could not be written in time, in the order of their coming.
+    std::vector<std::pair<std::string, std::string>> unwritten;
+    /// Entries that stay in the journal for the next start.
+    std::uint64_t left_in_journal;
+    /// Entries that were given up, and kept because there is no dead-letter queue.
+    std::vector<RejectedEntry> rejected;
+};
+
+namespace detail {
+
+inline std::string copied(qrt_bytes_t bytes) { return std::string(text(bytes)); }
+
+inline std::vector<RejectedEntry> rejected(const qrt_rejected_t *entries) {
+    std::vector<RejectedEntry> all;
+    for (std::size_t i = 0; i < qrt_rejected_count(entries); i++)
+        all.push_back({copied(qrt_rejected_body(entries, i)), copied(qrt_rejected_key(entries, i)),
+                       copied(qrt_rejected_reason(entries, i)),
+                       copied(qrt_rejected_description(entries, i)),
+                       qrt_rejected_attempts(entries, i),
+                       moment(qrt_rejected_enqueued_at(entries, i))});
+    return all;
+}
+
+template <>
+struct Output<CloseReport> {
+    using Place = qrt_close_report_t *;
+    static constexpr auto take = qrt_op_take_close_report;
+    static Result<CloseReport> wrap(Place place) {
+        const Handle<qrt_close_report_t, qrt_close_report_free> owned(place);
+        CloseReport report{{},
+                           qrt_close_report_left_in_journal(place),
+                           rejected(qrt_close_report_rejected(place))};
+        for (std::size_t i = 0; i < qrt_close_report_unwritten_count(place); i++)
+            report.unwritten.emplace_back(copied(qrt_close_report_unwritten_body(place, i)),
+                                          copied(qrt_close_report_unwritten_key(place, i)));
+        return report;
+    }
+};
+
+template <>
+struct Output<std::optional<WriteBatch>> {
+    using Place = qrt_write_batch_t *;
+    static constexpr auto take = qrt_op_take_write_batch;
+    static Result<std::optional<WriteBatch>> wrap(Place place) {
+        if (place == nullptr) return std::optional<WriteBatch>();
+        return std::optional<WriteBatch>(WriteBatch(place));
+    }
+};
+
+}  // namespace detail
+
+/// Accepts entries and writes them in batches, into the table of a database or into the program;
+/// made by Runtime::write_behind. Destroyed, it still writes what was accepted, in the background.
+class WriteBehind {
+    auto enqueue(Bytes body, Bytes key, std::uint32_t flags) const {
+        return detail::verb<void>(
+            [handle = handle_.get(), body, key, flags](auto done, auto, auto op, auto error) {
+                const qrt_entry_t entry = {detail::lend(body), detail::lend(key)};
+                return qrt_write_behind_enqueue(handle, &entry, flags, done, op, error);
+            });
+    }
+
+public:
+    explicit WriteBehind(qrt_write_behind_t *owned) : handle_(owned) {}
+
+    /// A Verb of void: accepts an entry; waits while the buffer is full. With a journal it is
+    /// durable then.
+    auto enqueue(Bytes body, Bytes key = {}) const { return enqueue(body, key, 0); }
+    /// As enqueue(), with the error `full` instead of waiting.
+    auto try_enqueue(Bytes body, Bytes key = {}) const { return enqueue(body, key, QRT_NO_WAIT); }
+    /// A Verb of SettleResults: accepts entries in their order; result i belongs to entry i.
+    auto enqueue_many(const std::vector<Entry> &entries) const {
+        return detail::verb<SettleResults>([handle = handle_.get(), &entries](
+                                               auto done, auto place, auto op, auto error) {
+            std::vector<qrt_entry_t> lent;
+            lent.reserve(entries.size());
+            for (const Entry &entry : entries)
+                lent.push_back({detail::lend(entry.body), detail::lend(entry.key)});
+            return qrt_write_behind_enqueue_many(handle, lent.data(), lent.size(), 0, done, place,
+                                                 op, error);
+        });
+    }
+    /// A Verb of std::optional<WriteBatch>: the next batch of a sink without a callback; none once
+    /// this has closed.
+    auto next() const {
+        return detail::verb<std::optional<WriteBatch>>(
+            [handle = handle_.get()](auto done, auto place, auto op, auto error) {
+                return qrt_write_behind_next(handle, done, place, op, error);
+            });
+    }
+    /// A Verb of void: writes everything accepted before, and ends when it is written or given up.
+    auto flush() const {
+        return detail::verb<void>([handle = handle_.get()](auto done, auto, auto op, auto error) {
+            return qrt_write_behind_flush(handle, done, op, error);
+        });
+    }
+    /// A Verb of void: writes the messages of a queue, each acknowledged after the sink's commit,
+    /// until this is closed.
+    auto feed(const Queue &queue) const {
+        return detail::verb<void>(
+            [handle = handle_.get(), queue = queue.get()](auto done, auto, auto op, auto error) {
+                return qrt_write_behind_feed(handle, queue, done, op, error);
+            });
+    }
+    /// A Verb of CloseReport: accepts nothing more and writes what was accepted; what is not
+    /// written by the deadline is in the report, back in its queue, or in the journal.
+    auto close(Milliseconds deadline) const {
+        return detail::verb<CloseReport>([handle = handle_.get(), deadline](
+                                             auto done, auto place, auto op, auto error) {
+            return qrt_write_behind_close(handle, deadline.count(), done, place, op, error);
+        });
+    }
+    /// Takes the entries that were given up and kept because there is no dead-letter queue.
+    Result<std::vector<RejectedEntry>> take_rejected() const {
+        return detail::make<std::vector<RejectedEntry>>(
+            static_cast<qrt_rejected_t *>(nullptr),
+            [](qrt_rejected_t *taken) {
+                const detail::Handle<qrt_rejected_t, qrt_rejected_free> owned(taken);
+                return detail::rejected(taken);
+            },
+            [&](auto place, auto error) {
+                return qrt_write_behind_take_rejected(handle_.get(), place, error);
+            });
+    }
+    /// Counts, all of one moment.
+    Result<WriteBehindMetrics> metrics() const {
+        return detail::make<WriteBehindMetrics>(
+            static_cast<qrt_write_behind_metrics_t *>(nullptr),
+            [](qrt_write_behind_metrics_t *m) {
+                const detail::Handle<qrt_write_behind_metrics_t, qrt_write_behind_metrics_free>
+                    owned(m);
+                return WriteBehindMetrics{qrt_write_behind_metrics_enqueued(m),
+                                          qrt_write_behind_metrics_persisted(m),
+                                          qrt_write_behind_metrics_failed(m),
+                                          qrt_write_behind_metrics_retries(m),
+                                          qrt_write_behind_metrics_batches(m),
+                                          qrt_write_behind_metrics_depth(m),
+                                          detail::moment(qrt_write_behind_metrics_timestamp(m))};
+            },
+            [&](auto place, auto error) {
+                return qrt_write_behind_metrics(handle_.get(), place, error);
+            });
+    }
+    /// Whether writing goes on or pauses: one of QRT_BREAKER_...
+    std::uint32_t breaker_state() const noexcept {
+        return qrt_write_behind_breaker_state(handle_.get());
+    }
+
+private:
+    detail::Handle<qrt_write_behind_t, qrt_write_behind_free> handle_;
+};
+
+namespace detail {
+template <>
+struct Output<WriteBehind>
+    : HandleOutput<WriteBehind, qrt_write_behind_t, qrt_op_take_write_behind> {};
+}  // namespace detail
+
 /// Threads and time that clients stand on. Several may live in one process.
 class Runtime {
 public:
@@ -1406,6 +1630,41 @@ public:
                                         auto done, auto place, auto op, auto error) {
             return qrt_client_open(runtime, detail::lend(url), detail::lend(config), done, place,
                                    op, error);
+        });
+    }
+    /// A Verb of WriteBehind, into the table that `config` names, such as
+    /// `{"sink": "postgres://app@db/app", "table": "prices", "key": "item"}`.
+    auto write_behind(std::string_view config) const {
+        return detail::verb<WriteBehind>(
+            [runtime = handle_.get(), config](auto done, auto place, auto op, auto error) {
+                return qrt_write_behind_open(runtime, detail::lend(config), nullptr, done, place,
+                                             op, error);
+            });
+    }
+    /// A Verb of WriteBehind, whose batches the program asks for by WriteBehind::next.
+    auto write_behind_asked(std::string_view config = {}) const {
+        return detail::verb<WriteBehind>(
+            [runtime = handle_.get(), config](auto done, auto place, auto op, auto error) {
+                const qrt_sink_t sink = QRT_SINK_INIT;
+                return qrt_write_behind_open(runtime, detail::lend(config), &sink, done, place, op,
+                                             error);
+            });
+    }
+    /// A Verb of WriteBehind, which calls `sink(WriteBatch)` on threads of the runtime; the sink
+    /// may keep a batch and finish it later.
+    template <class F>
+    auto write_behind(std::string_view config, F sink) const {
+        auto owned = std::make_shared<F>(std::move(sink));
+        return detail::verb<WriteBehind>([runtime = handle_.get(), config, owned](
+                                             auto done, auto place, auto op, auto error) {
+            qrt_sink_t lent = QRT_SINK_INIT;
+            lent.user_data = new std::shared_ptr<F>(owned);
+            lent.on_batch = [](void *kept, qrt_write_batch_t *batch) noexcept {
+                (**static_cast<std::shared_ptr<F> *>(kept))(WriteBatch(batch));
+            };
+            lent.free = [](void *kept) noexcept { delete static_cast<std::shared_ptr<F> *>(kept); };
+            return qrt_write_behind_open(runtime, detail::lend(config), &lent, done, place, op,
+                                         error);
         });
     }
     /// Ends it: what waits ends with the error `closed`. Waits for what has begun, at most this

@@ -52,6 +52,16 @@ mod redrive;
 
 mod store;
 
+mod write_behind;
+
+mod write_batch;
+
+mod rejected;
+
+mod close_report;
+
+mod write_behind_metrics;
+
 mod buffer;
 
 mod error;
@@ -63,6 +73,7 @@ mod version;
 pub use abi::qrt_bytes_t;
 pub use buffer::*;
 pub use client::*;
+pub use close_report::*;
 pub use consumer::*;
 pub use dead_letter::*;
 pub use delivery::*;
@@ -75,6 +86,7 @@ pub use op::*;
 pub use peek::*;
 pub use queue::*;
 pub use redrive::*;
+pub use rejected::*;
 pub use runtime::*;
 pub use send_results::*;
 pub use session::*;
@@ -82,6 +94,9 @@ pub use settlement::*;
 pub use statistics::*;
 pub use store::*;
 pub use version::*;
+pub use write_batch::*;
+pub use write_behind::*;
+pub use write_behind_metrics::*;
 
 /// Memory for the bodies that messages copy in, for the whole process: a message belongs to no
 /// runtime until it is sent. `None` in a forked child, where a thread that does not exist there

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::abi::{Out, borrow, call, handle_output, panicked, run};
 use crate::buffer::qrt_buffer_t;
 use crate::client::qrt_client_t;
+use crate::close_report::qrt_close_report_t;
 use crate::dead_letter::qrt_dead_letters_t;
 use crate::delivery::qrt_batch_t;
 use crate::drain::qrt_drain_report_t;
@@ -26,6 +27,8 @@ use crate::send_results::qrt_send_results_t;
 use crate::session::qrt_session_t;
 use crate::settlement::qrt_settle_results_t;
 use crate::statistics::qrt_statistics_t;
+use crate::write_batch::qrt_write_batch_t;
+use crate::write_behind::qrt_write_behind_t;
 
 /// How a pending operation tells its end. `fn` runs exactly once, on a thread of the runtime and
 /// with no lock held; then `free` runs once. Beginning it is the last thing the call does: `fn`
@@ -84,6 +87,9 @@ pub(crate) enum Outcome {
     Drained(Box<qrt_drain_report_t>),
     Purged(u64),
     Statistics(Box<qrt_statistics_t>),
+    WriteBehind(Box<qrt_write_behind_t>),
+    WriteBatch(Option<Box<qrt_write_batch_t>>),
+    CloseReport(Box<qrt_close_report_t>),
 }
 
 enum Phase {
@@ -119,7 +125,10 @@ impl Op {
         // After a cancel nobody expects messages: what came anyway goes back.
         let result = match result {
             Ok(outcome) if self.cancel.is_cancelled() => {
-                let kept = !matches!(outcome, Outcome::Batch(_) | Outcome::Session(_));
+                let kept = !matches!(
+                    outcome,
+                    Outcome::Batch(_) | Outcome::Session(_) | Outcome::WriteBatch(_)
+                );
                 if kept {
                     Ok(outcome)
                 } else {
@@ -659,6 +668,69 @@ pub unsafe extern "C" fn qrt_op_take_statistics(
     }
 }
 
+/// Takes the write-behind of a `qrt_write_behind_open`. The caller owns it.
+///
+/// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
+/// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_op_take_write_behind(
+    op: *mut qrt_op_t,
+    result: *mut *mut qrt_write_behind_t,
+    error: *mut *mut qrt_error_t,
+) -> qrt_status_t {
+    // SAFETY: the caller vouches for the pointers.
+    unsafe {
+        take!(
+            op,
+            handle_output(result, "result"),
+            error,
+            Outcome::WriteBehind
+        )
+    }
+}
+
+/// Takes a batch to be written; NULL when the write-behind has closed. The caller owns it.
+///
+/// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
+/// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_op_take_write_batch(
+    op: *mut qrt_op_t,
+    result: *mut *mut qrt_write_batch_t,
+    error: *mut *mut qrt_error_t,
+) -> qrt_status_t {
+    // SAFETY: the caller vouches for the pointers.
+    unsafe {
+        take!(
+            op,
+            handle_output(result, "result"),
+            error,
+            Outcome::WriteBatch
+        )
+    }
+}
+
+/// Takes the report of a close of a write-behind. The caller owns it.
+///
+/// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
+/// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_op_take_close_report(
+    op: *mut qrt_op_t,
+    result: *mut *mut qrt_close_report_t,
+    error: *mut *mut qrt_error_t,
+) -> qrt_status_t {
+    // SAFETY: the caller vouches for the pointers.
+    unsafe {
+        take!(
+            op,
+            handle_output(result, "result"),
+            error,
+            Outcome::CloseReport
+        )
+    }
+}
+
 macro_rules! deliver_box {
     ($handle:ty, $variant:ident) => {
         impl Deliver for Box<$handle> {
@@ -683,6 +755,8 @@ deliver_box!(qrt_dead_letters_t, DeadLetters);
 deliver_box!(qrt_redrive_report_t, Redriven);
 deliver_box!(qrt_drain_report_t, Drained);
 deliver_box!(qrt_statistics_t, Statistics);
+deliver_box!(qrt_write_behind_t, WriteBehind);
+deliver_box!(qrt_close_report_t, CloseReport);
 
 impl Deliver for Arc<qrt_batch_t> {
     type Place = Out<qrt_batch_t>;
@@ -714,6 +788,7 @@ macro_rules! deliver_option {
 
 deliver_option!(qrt_session_t, Session);
 deliver_option!(qrt_buffer_t, Buffer);
+deliver_option!(qrt_write_batch_t, WriteBatch);
 
 impl Deliver for u64 {
     type Place = u64;

@@ -189,13 +189,14 @@ pub unsafe extern "C" fn qrt_settle(
     }
 }
 
-/// What became of settlements. Result i belongs to entry i. Immutable, any thread.
+/// What became of settlements, or of entries that were enqueued. Result i belongs to entry i.
+/// Immutable, any thread.
 pub struct qrt_settle_results_t {
     entries: Vec<Option<Box<(qrt_status_t, qrt_error_t)>>>,
 }
 
 impl qrt_settle_results_t {
-    fn new(results: Vec<Result<()>>) -> Box<Self> {
+    pub(crate) fn new(results: Vec<Result<()>>) -> Box<Self> {
         let entry = |result: Result<()>| {
             let error = result.err()?;
             Some(Box::new((status_of(&error), qrt_error_t::new(error))))
@@ -213,7 +214,7 @@ pub unsafe extern "C" fn qrt_settle_results_count(results: *const qrt_settle_res
     unsafe { results.as_ref() }.map_or(0, |results| results.entries.len())
 }
 
-/// `QRT_OK` when entry `index` was settled, else why not; `QRT_ERR_INVALID_ARGUMENT` when there is
+/// `QRT_OK` when entry `index` was settled, or accepted, else why not; `QRT_ERR_INVALID_ARGUMENT` when there is
 /// no such result. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qrt_settle_results_status(

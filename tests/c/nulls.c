@@ -333,6 +333,9 @@ static void results(void) {
     qrt_redrive_report_t *i = NULL;
     qrt_drain_report_t *l = NULL;
     qrt_statistics_t *j = NULL;
+    qrt_write_behind_t *m = NULL;
+    qrt_write_batch_t *n = NULL;
+    qrt_close_report_t *o = NULL;
     uint64_t k = 0;
     REFUSES("op", qrt_op_take_unit, NULL);
     REFUSES("op", qrt_op_take_client, NULL, &a);
@@ -346,6 +349,9 @@ static void results(void) {
     REFUSES("op", qrt_op_take_redrive_report, NULL, &i);
     REFUSES("op", qrt_op_take_drain_report, NULL, &l);
     REFUSES("op", qrt_op_take_statistics, NULL, &j);
+    REFUSES("op", qrt_op_take_write_behind, NULL, &m);
+    REFUSES("op", qrt_op_take_write_batch, NULL, &n);
+    REFUSES("op", qrt_op_take_close_report, NULL, &o);
     REFUSES("op", qrt_op_take_count, NULL, &k);
     REFUSES("result", qrt_op_take_client, op, NULL);
     REFUSES("result", qrt_op_take_batch, op, NULL);
@@ -358,6 +364,9 @@ static void results(void) {
     REFUSES("result", qrt_op_take_redrive_report, op, NULL);
     REFUSES("result", qrt_op_take_drain_report, op, NULL);
     REFUSES("result", qrt_op_take_statistics, op, NULL);
+    REFUSES("result", qrt_op_take_write_behind, op, NULL);
+    REFUSES("result", qrt_op_take_write_batch, op, NULL);
+    REFUSES("result", qrt_op_take_close_report, op, NULL);
     REFUSES("result", qrt_op_take_count, op, NULL);
 }
 
@@ -393,6 +402,73 @@ static void dead_letters(void) {
     IS_EMPTY(qrt_redrive_report_failed_id, NULL, 0);
     IS_EMPTY(qrt_redrive_report_failed_reason, NULL, 0);
     DOES_NOTHING(qrt_redrive_report_free, NULL);
+}
+
+static void write_behinds(void) {
+    const qrt_sink_t sink = QRT_SINK_INIT;
+    const qrt_entry_t entry = {{NULL, 1}, {NULL, 0}};
+    const qrt_entry_t good = {{NULL, 0}, {NULL, 0}};
+    qrt_write_behind_t *opened = NULL;
+    qrt_write_batch_t *asked = NULL;
+    qrt_close_report_t *report = NULL;
+    qrt_rejected_t *rejected = NULL;
+    qrt_write_behind_metrics_t *metrics = NULL;
+    qrt_settle_results_t *accepted = NULL;
+    REFUSES("runtime", qrt_write_behind_open, NULL, NONE, &sink, NOBODY, &opened, NULL);
+    REFUSES("write_behind", qrt_write_behind_open, runtime, NONE, &sink, NOBODY, NULL, NULL);
+    TAKES(qrt_write_behind_open, runtime, NONE, &sink, NOBODY, &opened, NULL);
+    REFUSES("write_behind", qrt_write_behind_enqueue, NULL, &good, 0, NOBODY, NULL);
+    REFUSES("entry", qrt_write_behind_enqueue, opened, NULL, 0, NOBODY, NULL);
+    REFUSES("entry.body", qrt_write_behind_enqueue, opened, &entry, 0, NOBODY, NULL);
+    REFUSES("write_behind", qrt_write_behind_enqueue_many, NULL, &good, 1, 0, NOBODY, &accepted,
+            NULL);
+    REFUSES("entries", qrt_write_behind_enqueue_many, opened, NULL, 1, 0, NOBODY, &accepted, NULL);
+    REFUSES("results", qrt_write_behind_enqueue_many, opened, &good, 1, 0, NOBODY, NULL, NULL);
+    TAKES(qrt_write_behind_enqueue_many, opened, NULL, 0, 0, NOBODY, &accepted, NULL);
+    CHECK(qrt_settle_results_count(accepted) == 0);
+    qrt_settle_results_free(accepted);
+    REFUSES("write_behind", qrt_write_behind_next, NULL, NOBODY, &asked, NULL);
+    REFUSES("batch", qrt_write_behind_next, opened, NOBODY, NULL, NULL);
+    REFUSES("write_behind", qrt_write_behind_flush, NULL, NOBODY, NULL);
+    REFUSES("write_behind", qrt_write_behind_feed, NULL, queue, NOBODY, NULL);
+    REFUSES("queue", qrt_write_behind_feed, opened, NULL, NOBODY, NULL);
+    REFUSES("write_behind", qrt_write_behind_close, NULL, 0, NOBODY, &report, NULL);
+    REFUSES("report", qrt_write_behind_close, opened, 0, NOBODY, NULL, NULL);
+    REFUSES("write_behind", qrt_write_behind_take_rejected, NULL, &rejected);
+    REFUSES("rejected", qrt_write_behind_take_rejected, opened, NULL);
+    REFUSES("write_behind", qrt_write_behind_metrics, NULL, &metrics);
+    REFUSES("metrics", qrt_write_behind_metrics, opened, NULL);
+    ANSWERS(QRT_BREAKER_CLOSED, qrt_write_behind_breaker_state, NULL);
+    qrt_write_behind_free(opened);
+    DOES_NOTHING(qrt_write_behind_free, NULL);
+    ANSWERS(0, qrt_write_batch_count, NULL);
+    IS_EMPTY(qrt_write_batch_body, NULL, 0);
+    IS_EMPTY(qrt_write_batch_key, NULL, 0);
+    REFUSES("batch", qrt_write_batch_refuse, NULL, 0, QRT_ERR_PROVIDER, NONE);
+    REFUSES("batch", qrt_write_batch_finish, NULL, QRT_OK, NONE);
+    DOES_NOTHING(qrt_write_batch_free, NULL);
+    ANSWERS(0, qrt_rejected_count, NULL);
+    IS_EMPTY(qrt_rejected_body, NULL, 0);
+    IS_EMPTY(qrt_rejected_key, NULL, 0);
+    IS_EMPTY(qrt_rejected_reason, NULL, 0);
+    IS_EMPTY(qrt_rejected_description, NULL, 0);
+    ANSWERS(0, qrt_rejected_attempts, NULL, 0);
+    ANSWERS(0, qrt_rejected_enqueued_at, NULL, 0);
+    DOES_NOTHING(qrt_rejected_free, NULL);
+    ANSWERS(0, qrt_close_report_unwritten_count, NULL);
+    IS_EMPTY(qrt_close_report_unwritten_body, NULL, 0);
+    IS_EMPTY(qrt_close_report_unwritten_key, NULL, 0);
+    ANSWERS(0, qrt_close_report_left_in_journal, NULL);
+    ANSWERS(NULL, qrt_close_report_rejected, NULL);
+    DOES_NOTHING(qrt_close_report_free, NULL);
+    ANSWERS(0, qrt_write_behind_metrics_enqueued, NULL);
+    ANSWERS(0, qrt_write_behind_metrics_persisted, NULL);
+    ANSWERS(0, qrt_write_behind_metrics_failed, NULL);
+    ANSWERS(0, qrt_write_behind_metrics_retries, NULL);
+    ANSWERS(0, qrt_write_behind_metrics_batches, NULL);
+    ANSWERS(0, qrt_write_behind_metrics_depth, NULL);
+    ANSWERS(0, qrt_write_behind_metrics_timestamp, NULL);
+    DOES_NOTHING(qrt_write_behind_metrics_free, NULL);
 }
 
 static void the_rest(void) {
@@ -454,6 +530,7 @@ int main(int count, char **arguments) {
     RUN(consumers_and_operations);
     RUN(results);
     RUN(dead_letters);
+    RUN(write_behinds);
     RUN(the_rest);
     RUN(the_table_is_whole);
     tear_down();

@@ -333,6 +333,60 @@ static void objects_move_and_go_in_any_order() {
     CHECK(qr::version().size() > 0);
 }
 
+static void write_behind_into_a_callback() {
+    World w;
+    std::atomic<std::size_t> written{0};
+    auto sink = [&](qr::WriteBatch batch) {
+        for (std::size_t i = 0; i < batch.size(); i++)
+            if (batch[i].body.text() == "bad")
+                CHECK(batch.refuse(i, QRT_ERR_INVALID_MESSAGE, "no good"));
+            else
+                written++;
+        CHECK(std::move(batch).finish());
+    };
+    const qr::WriteBehind sut = w.runtime.write_behind("", sink).get();
+    sut.enqueue("a", "k").get();
+    sut.enqueue("bad").get();
+    const std::vector<qr::Entry> more = {{"c", "k"}, {"d"}};
+    CHECK(sut.enqueue_many(more).get().size() == 2);
+    sut.flush().get();
+    CHECK(written == 2);  // c stands for a
+    const qr::WriteBehindMetrics metrics = sut.metrics().value();
+    CHECK(metrics.enqueued == 4 && metrics.persisted == 3 && metrics.failed == 1);
+    CHECK(metrics.depth == 0 && metrics.timestamp == w.runtime.now());
+    const std::vector<qr::RejectedEntry> rejected = sut.take_rejected().value();
+    CHECK(rejected.size() == 1 && rejected[0].body == "bad" && rejected[0].attempts == 1);
+    CHECK(rejected[0].description == "no good" && rejected[0].reason == "invalid_message");
+    CHECK(sut.breaker_state() == QRT_BREAKER_CLOSED);
+    CHECK(sut.close(1s).get().unwritten.empty());
+    CHECK(sut.enqueue("late").result().error().status() == QRT_ERR_CLOSED);
+}
+
+static void write_behind_asked_for_and_fed() {
+    World w;
+    const qr::WriteBehind sut =
+        w.runtime.write_behind_asked(R"({"batch_size": 2, "max_entries": 4})").get();
+    w.queue.send(qr::Message("a")).get();
+    w.queue.send(qr::Message("b")).get();
+    auto feed = sut.feed(w.queue).start();
+    std::optional<qr::WriteBatch> batch = sut.next().get();
+    CHECK(batch && batch->size() == 2 && (*batch)[0].body.text() == "a");
+    CHECK(w.queue.statistics().get().in_flight == 2);
+    CHECK(std::move(*batch).finish());
+    sut.flush().get();
+    CHECK(w.queue.statistics().get().depth == 0);
+    for (const char *body : {"1", "2", "3", "4"}) sut.enqueue(body, body).get();
+    CHECK(sut.try_enqueue("5").result().error().status() == QRT_ERR_FULL);
+    const qr::CloseReport report = sut.close(0ms).get();
+    CHECK(report.unwritten.size() == 4 && report.unwritten[3].first == "4");
+    CHECK(report.unwritten[3].second == "4" && report.left_in_journal == 0);
+    CHECK(report.rejected.empty());
+    feed.get();
+    CHECK(!sut.next().get());
+    const qr::Error error = w.runtime.write_behind("{}").result().error();
+    CHECK(error.status() == QRT_ERR_INVALID_CONFIG && error.field() == "sink");
+}
+
 static void time_and_metrics() {
     World w;
     const auto before = w.runtime.now();
@@ -359,5 +413,7 @@ int main() {
     RUN(an_event_queue_gathers_ends);
     RUN(a_folder_without_a_store_is_not_read);
     RUN(objects_move_and_go_in_any_order);
+    RUN(write_behind_into_a_callback);
+    RUN(write_behind_asked_for_and_fed);
     RUN(time_and_metrics);
 }

@@ -80,6 +80,11 @@ objects!(
     qrt_dead_letters_t: qrt_dead_letters_free,
     qrt_redrive_report_t: qrt_redrive_report_free,
     qrt_buffer_t: qrt_buffer_free,
+    qrt_write_behind_t: qrt_write_behind_free,
+    qrt_write_batch_t: qrt_write_batch_free,
+    qrt_rejected_t: qrt_rejected_free,
+    qrt_close_report_t: qrt_close_report_free,
+    qrt_write_behind_metrics_t: qrt_write_behind_metrics_free,
     qrt_error_t: qrt_error_free,
 );
 

@@ -17,6 +17,12 @@ pub struct Status(pub i32);
 impl Status {
     /// The object, or what it belongs to, was closed or shut down.
     pub const CLOSED: Status = Status(QRT_ERR_CLOSED);
+    /// A message, or an entry, is not what it must be.
+    pub const INVALID_MESSAGE: Status = Status(QRT_ERR_INVALID_MESSAGE);
+    /// What is asked cannot be reached.
+    pub const UNAVAILABLE: Status = Status(QRT_ERR_UNAVAILABLE);
+    /// A bound is reached.
+    pub const FULL: Status = Status(QRT_ERR_FULL);
     /// The operation was cancelled.
     pub const CANCELLED: Status = Status(QRT_ERR_CANCELLED);
     /// Not done in time.

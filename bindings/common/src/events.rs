@@ -8,7 +8,9 @@ use crate::abi::{Handle, call, make};
 use crate::error::Result;
 use crate::op::{Op, Output, take};
 use crate::{Batch, Buffer, Client, DeadLetters, DrainReport, Peeked, RedriveReport, Runtime};
-use crate::{SendResults, Session, SettleResults, Statistics};
+use crate::{
+    CloseReport, SendResults, Session, SettleResults, Statistics, WriteBatch, WriteBehind,
+};
 
 /// Operations that have ended, in order. It is woken once for each change from empty to not empty.
 pub struct Events(Handle<qrt_events_t>);
@@ -84,6 +86,12 @@ values!(
     Session(Option<Session>),
     /// Bytes, or none.
     Buffer(Option<Buffer>),
+    /// A write-behind that was opened.
+    WriteBehind(WriteBehind),
+    /// A batch to be written, or none any more.
+    WriteBatch(Option<WriteBatch>),
+    /// What a close of a write-behind did.
+    CloseReport(CloseReport),
 );
 
 /// Above the caller's tag stands the kind of the result.

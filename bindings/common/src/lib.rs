@@ -20,6 +20,7 @@ mod queue;
 mod runtime;
 mod session;
 mod settle;
+mod write_behind;
 
 pub use client::Client;
 pub use consumer::{Consumer, ConsumerOptions, DrainReport};
@@ -35,6 +36,8 @@ pub use queue::{Flags, Queue, ReceiveOptions};
 pub use runtime::{Buffer, Runtime};
 pub use session::Session;
 pub use settle::{SendResult, SendResults, SettleResults, Settlements};
+pub use write_behind::{Breaker, CloseReport, Entry, Rejected, RejectedEntry, WriteBatch};
+pub use write_behind::{WriteBehind, WriteBehindMetrics};
 
 /// The version of the library.
 pub fn version() -> &'static str {

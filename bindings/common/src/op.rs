@@ -236,11 +236,14 @@ outputs!(
     RedriveReport: qrt_redrive_report_t, qrt_op_take_redrive_report;
     DrainReport: qrt_drain_report_t, qrt_op_take_drain_report;
     Statistics: qrt_statistics_t, qrt_op_take_statistics;
+    WriteBehind: qrt_write_behind_t, qrt_op_take_write_behind;
+    CloseReport: qrt_close_report_t, qrt_op_take_close_report;
 );
 
 outputs!(
     Session?: qrt_session_t, qrt_op_take_session, let_go;
     Buffer?: qrt_buffer_t, qrt_op_take_buffer;
+    WriteBatch?: qrt_write_batch_t, qrt_op_take_write_batch;
 );
 
 fn let_go(session: Option<crate::Session>) {

@@ -6,8 +6,8 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use queue_runtime_bindings::{
-    Client, Events, Filter, Flags, Message, Queue, ReceiveOptions, RedriveOptions, Runtime,
-    Settlements, Started, Status, Value,
+    Client, Entry, Events, Filter, Flags, Message, Queue, ReceiveOptions, RedriveOptions, Runtime,
+    Settlements, Started, Status, Value, WriteBehind,
 };
 
 const WAIT: Duration = Duration::from_secs(30);
@@ -323,4 +323,71 @@ fn a_shutdown_ends_what_waits() {
     assert!(op.wait(Some(WAIT)).unwrap());
     assert_eq!(op.take().err().unwrap().status, Status::CLOSED);
     assert_eq!(queue.statistics().err().unwrap().status, Status::CLOSED);
+}
+
+#[test]
+fn a_write_behind_is_asked_for_its_batches() {
+    let (runtime, _client, queue) = open();
+    let config = r#"{"batch_size": 2, "max_entries": 3}"#;
+    let opened = WriteBehind::open_asked(&runtime, config).unwrap();
+    let sut = opened.wait().unwrap();
+    let entry = |body: &'static str| Entry {
+        body: body.as_bytes(),
+        key: b"",
+    };
+    let Started::Done(()) = sut.enqueue(entry("a"), true).unwrap() else {
+        panic!("there is room");
+    };
+    let results = sut.enqueue_many(&[entry("bad"), entry("c")]).unwrap();
+    assert_eq!(results.wait().unwrap().len(), 2);
+    let full = sut.enqueue(entry("d"), false).err().unwrap();
+    assert_eq!(full.status, Status::FULL);
+
+    // As a binding does it: the batch comes through the event queue.
+    let events = Events::new(&runtime).unwrap();
+    let (wake, woken) = mpsc::channel();
+    events.set_wake(move || wake.send(()).unwrap()).unwrap();
+    let batch = match sut.next().unwrap() {
+        Started::Done(batch) => batch,
+        Started::Pending(op) => {
+            events.watch(&op, 1).unwrap();
+            woken.recv_timeout(WAIT).unwrap();
+            match events.drain(1).pop().unwrap().result {
+                Ok(Value::WriteBatch(batch)) => batch,
+                _ => panic!("a batch"),
+            }
+        }
+    };
+    let batch = batch.unwrap();
+    let bodies: Vec<_> = batch.iter().map(|entry| entry.body).collect();
+    assert_eq!(bodies, [b"a".as_slice(), b"bad"]);
+    batch.refuse(1, Status::INVALID_MESSAGE, "no good").unwrap();
+    batch.finish().unwrap();
+
+    send(&queue, "fed");
+    let Started::Pending(feed) = sut.feed(&queue).unwrap() else {
+        panic!("it goes on");
+    };
+    let batch = sut.next().unwrap().wait().unwrap().unwrap();
+    batch.fail(Status::UNAVAILABLE, "away").unwrap();
+    let report = sut.close(Duration::ZERO).unwrap().wait().unwrap();
+    let unwritten: Vec<_> = report.unwritten().map(|entry| entry.body).collect();
+    assert_eq!(unwritten, [b"c"]);
+    let rejected: Vec<_> = report.rejected().collect();
+    assert_eq!(rejected.len(), 1);
+    assert_eq!(rejected[0].entry.body, b"bad");
+    assert_eq!(rejected[0].description, "no good");
+    assert_eq!(report.left_in_journal(), 0);
+    assert!(feed.wait(Some(WAIT)).unwrap());
+    feed.take().unwrap().unwrap();
+    let metrics = sut.metrics().unwrap();
+    let sum = metrics.persisted + metrics.failed + metrics.depth;
+    assert_eq!(metrics.enqueued, sum);
+    assert_eq!((metrics.persisted, metrics.failed), (1, 1));
+    assert!(sut.next().unwrap().wait().unwrap().is_none());
+    assert!(sut.take_rejected().unwrap().iter().next().is_none());
+    assert_eq!(sut.breaker().name(), "closed");
+
+    let error = WriteBehind::open(&runtime, "{}").err().unwrap();
+    assert_eq!(error.field.as_deref(), Some("sink"));
 }

@@ -109,17 +109,7 @@ impl WriteBehind {
         options: WriteBehindOptions,
         sink: impl Sink,
     ) -> Result<Self> {
-        for (name, given) in [
-            ("sink", options.sink.is_some()),
-            ("table", options.table.is_some()),
-            ("key", options.key.is_some()),
-            ("columns", options.columns.is_some()),
-        ] {
-            if given {
-                let what = "means nothing for a sink that the program gives";
-                return Err(Error::invalid_config(name, what));
-            }
-        }
+        options.check_for_program()?;
         Self::start(runtime, options, Callback(sink)).await
     }
 
@@ -229,6 +219,25 @@ impl WriteBehind {
             Some(journal) => only(journal.enqueue(vec![entry], true).await),
         };
         accepted.map_err(|error| self.placed("enqueue", error))
+    }
+
+    /// Accepts an entry if that is possible now and needs no journal, else gives it back: for what
+    /// stands on the core.
+    #[doc(hidden)]
+    #[inline]
+    pub fn enqueue_now(&self, entry: Entry) -> Result<(), Entry> {
+        if self.0.journal.is_some() {
+            return Err(entry);
+        }
+        let lane = self.0.lane_of.lane(&entry);
+        let pushed = self.0.shared.buffer.try_push(lane, entry, Came::Here);
+        pushed.map_err(|refused| refused.entry)
+    }
+
+    /// Ends once nothing more will be written: for what stands on the core.
+    #[doc(hidden)]
+    pub async fn ended(&self) {
+        self.0.running.closed().await;
     }
 
     /// As [`WriteBehind::enqueue`], but says `Full` instead of waiting for room.

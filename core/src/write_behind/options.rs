@@ -114,6 +114,22 @@ impl WriteBehindOptions {
         <Self as Options>::from_json(json)
     }
 
+    /// `InvalidConfig` for an option that means nothing where the program gives the sink.
+    pub(super) fn check_for_program(&self) -> Result<()> {
+        for (name, given) in [
+            ("sink", self.sink.is_some()),
+            ("table", self.table.is_some()),
+            ("key", self.key.is_some()),
+            ("columns", self.columns.is_some()),
+        ] {
+            if given {
+                let what = "means nothing for a sink that the program gives";
+                return Err(Error::invalid_config(name, what));
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn name(&self) -> Result<Box<str>> {
         let name = self.name.as_deref().or(self.table.as_deref());
         let name = name.unwrap_or("write-behind");

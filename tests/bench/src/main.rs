@@ -10,6 +10,7 @@ mod node;
 mod python;
 mod report;
 mod sqs;
+mod write_behind;
 mod yardsticks;
 
 use std::error::Error;
@@ -67,6 +68,8 @@ enum Area {
     Sqs,
     /// The durable engine.
     File,
+    /// Write-behind.
+    WriteBehind,
 }
 
 fn main() -> Result<()> {
@@ -96,6 +99,7 @@ fn main() -> Result<()> {
             Area::Consumer => ("consumer", consumer::rows()?),
             Area::Sqs => ("sqs", sqs::rows()?),
             Area::File => ("file", file::rows()?),
+            Area::WriteBehind => ("write_behind", write_behind::rows()?),
         };
         println!("{}", report::table(name, &rows));
         report::store(name, &rows)?;
