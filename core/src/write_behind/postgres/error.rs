@@ -5,9 +5,11 @@ use tokio_postgres::error::{Error as PgError, SqlState};
 
 use crate::error::{Error, ErrorKind};
 
-/// Whether the table may be another one than was described: columns, types or constraints.
+/// Whether the table may be another one than was described (columns, types or constraints), or the
+/// connection leads to a server that does not know its statements, as behind some poolers.
 pub(super) fn is_stale(error: &PgError) -> bool {
     let stale = [
+        SqlState::INVALID_SQL_STATEMENT_NAME,
         SqlState::UNDEFINED_COLUMN,
         SqlState::UNDEFINED_TABLE,
         SqlState::UNDEFINED_OBJECT,
