@@ -118,7 +118,7 @@ impl Target for Postgres {
     async fn upsert_many(&self, rows: &[&Row]) -> Result<Vec<Result<()>>> {
         // In the order of their keys, so that two writers lock rows in the same order.
         let mut sorted = rows.to_vec();
-        sorted.sort_unstable_by_key(|row| row.key());
+        sorted.sort_unstable_by(|one, other| one.key_bytes().cmp(other.key_bytes()));
         let shapes = by_shape(&sorted);
         let mut client = self.pool.get().await.map_err(unpooled)?;
         if client.statement_cache.size() > MAX_STATEMENTS {

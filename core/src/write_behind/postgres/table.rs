@@ -167,8 +167,15 @@ impl Row {
 
     /// The values of the key.
     pub(super) fn key(&self) -> Bytes {
-        let end = self.cells[self.table.key - 1].end as usize;
-        self.data.slice(..end)
+        self.data.slice(..self.key_end())
+    }
+
+    pub(super) fn key_bytes(&self) -> &[u8] {
+        &self.data[..self.key_end()]
+    }
+
+    fn key_end(&self) -> usize {
+        self.cells[self.table.key - 1].end as usize
     }
 
     /// The columns that have a value.
