@@ -10,7 +10,8 @@ use std::time::Duration;
 use common::{HOUR, Waiting, ms, now};
 use queue_runtime_core::write_behind::Breaker;
 use queue_runtime_core::{
-    DeadLetterFilter, Entry, ErrorKind, Message, Queue, QueueOptions, Retry, WriteBehindOptions,
+    DeadLetterFilter, Entry, ErrorKind, Message, Queue, QueueOptions, Retry, SessionOptions,
+    WriteBehindOptions,
 };
 use write_behind_kit::{Answer, Kit, options, until};
 
@@ -70,7 +71,12 @@ fn what_a_close_leaves_is_written_at_the_next_start() {
     assert!(report.unwritten.is_empty());
     assert_eq!(report.metrics.current_queue_depth, 3);
 
-    let next = Kit::start_on(kit.runtime.clone(), journaled()).unwrap();
+    // Other bounds than before do no harm.
+    let bounded = WriteBehindOptions {
+        max_entries: Some(4),
+        ..journaled()
+    };
+    let next = Kit::start_on(kit.runtime.clone(), bounded).unwrap();
     let metrics = next.sut.metrics();
     assert_eq!(
         metrics.total_enqueued, 3,
@@ -113,17 +119,26 @@ fn the_room_of_the_journal_is_the_bound() {
 
 #[test]
 fn a_journal_has_one_holder() {
-    let kit = Kit::start(journaled());
-    let runtime = kit.runtime.clone();
-    let opening = std::thread::spawn(move || Kit::start_on(runtime, journaled()).map(drop));
-    // The holder keeps its lock all the while.
-    while !opening.is_finished() {
-        kit.advance(Duration::from_secs(1));
-        std::thread::sleep(ms(2));
-    }
-    let error = opening.join().unwrap().unwrap_err();
+    let first = Kit::start(journaled());
+    let (runtime, clock) = (first.runtime.clone(), first.clock.clone());
+    let journal = queue(&first, "memory:journal", "prices-journal");
+    first.close(HOUR);
+    let options = SessionOptions::id("write-behind").lock(HOUR);
+    let held = now(journal.accept_session(options)).unwrap().unwrap();
+    let open = || {
+        let runtime = runtime.clone();
+        let opening = std::thread::spawn(move || Kit::start_on(runtime, journaled()));
+        until(|| {
+            clock.advance(ms(100)).unwrap();
+            opening.is_finished()
+        });
+        opening.join().unwrap()
+    };
+    let error = open().map(drop).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::SessionLocked);
     assert!(error.message().contains("another"), "{error}");
+    now(held.close()).unwrap();
+    let kit = open().unwrap();
     now(kit.sut.enqueue("a")).unwrap();
     kit.flush();
 }
@@ -225,6 +240,10 @@ fn a_journal_url_that_does_not_fit_is_named() {
     for (json, field) in [
         (r#"{"journal": "nowhere:"}"#, "journal"),
         (r#"{"journal": "memory:?lokc=1s"}"#, "lokc"),
+        (
+            r#"{"journal": "memory:", "max_entries": 16777217}"#,
+            "max_entries",
+        ),
     ] {
         let opened = WriteBehindOptions::from_json(json).and_then(Kit::try_start);
         let error = opened.map(drop).unwrap_err();

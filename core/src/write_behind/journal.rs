@@ -29,9 +29,11 @@ use crate::sessions::Session;
 /// The session that all entries are in.
 const SESSION: &str = "write-behind";
 /// How long the journal stays locked after its holder died.
-const LOCK: Duration = Duration::from_secs(10);
-/// A message's properties, at most, counted beside its body.
-const MESSAGE_BYTES: u64 = 256;
+const LOCK: Duration = Duration::from_secs(5);
+/// What the queue of a journal holds at most, and so do its dead letters. Always the same, since a
+/// queue keeps its definition, and the bounds of a write-behind may change between two starts.
+const MAX_MESSAGES: u64 = 1 << 24;
+const MAX_BYTES: u64 = 1 << 36;
 
 /// The queue of a journal, and the right to write what is in it.
 pub(super) struct Opened {
@@ -61,13 +63,21 @@ pub(super) async fn open(
         None => format!("{name}-journal"),
     };
     let limits = options.limits()?;
-    let properties = limits.max_entries.saturating_mul(MESSAGE_BYTES);
+    for (name, asked, most) in [
+        ("max_entries", limits.max_entries, MAX_MESSAGES),
+        ("max_bytes", limits.max_bytes, MAX_BYTES),
+    ] {
+        if asked > most {
+            let what = format!("must be at most {most} with a journal");
+            return Err(Error::invalid_config(name, what));
+        }
+    }
     let defined = QueueOptions {
         lock: Some(LOCK),
         // An entry is not to blame for the process it was in.
         budget: Some(u32::MAX),
-        max_messages: Some(limits.max_entries),
-        max_bytes: Some(limits.max_bytes.saturating_add(properties)),
+        max_messages: Some(MAX_MESSAGES),
+        max_bytes: Some(MAX_BYTES),
         ..QueueOptions::default()
     };
     let queue = client.queue_with(&name, defined)?;
@@ -161,9 +171,13 @@ impl Journal {
                     results.extend(self.send(messages).await);
                     messages = rest;
                 }
-                Err(error) => {
+                // One that is too large stands in nobody's way.
+                Err(error) if error.size().is_some() => {
                     messages.remove(0);
                     results.push(Err(error));
+                }
+                Err(error) => {
+                    results.extend(messages.drain(..).map(|_| Err(error.clone())));
                 }
             }
         }
