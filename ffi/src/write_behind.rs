@@ -16,7 +16,7 @@ use crate::close_report::qrt_close_report_t;
 use crate::error::{qrt_error_t, qrt_status_t};
 use crate::op::{op_place, qrt_completion_t, qrt_op_t, start_future};
 use crate::options::{Options, read};
-use crate::queue::{QRT_MAY_BLOCK, qrt_queue_t};
+use crate::queue::{QRT_MAY_BLOCK, qrt_queue_t, start_verb};
 use crate::rejected::qrt_rejected_t;
 use crate::runtime::{Home, qrt_runtime_t};
 use crate::settlement::qrt_settle_results_t;
@@ -284,7 +284,9 @@ pub unsafe extern "C" fn qrt_write_behind_enqueue(
                     _ => inner.write_behind.try_enqueue(entry).await,
                 }
             };
-            start_future(&handle.home, enqueue, done, &mut (), op)
+            start_verb(flags, || {
+                start_future(&handle.home, enqueue, done, &mut (), op)
+            })
         })
     }
 }
@@ -318,7 +320,9 @@ pub unsafe extern "C" fn qrt_write_behind_enqueue_many(
                 let results = inner.write_behind.enqueue_many(entries).await;
                 Ok(qrt_settle_results_t::new(results))
             };
-            start_future(&handle.home, enqueue, done, place, op)
+            start_verb(flags, || {
+                start_future(&handle.home, enqueue, done, place, op)
+            })
         })
     }
 }

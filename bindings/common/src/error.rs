@@ -32,6 +32,12 @@ impl Status {
     /// A bug of the library.
     pub const PANIC: Status = Status(QRT_ERR_PANIC);
 
+    /// The kind of this name, such as `lock_lost`.
+    pub fn of(name: &str) -> Option<Self> {
+        let mut kinds = (10..100).map(Self);
+        kinds.find(|kind| kind.name() == name && name != "unknown")
+    }
+
     /// The name, such as `lock_lost`.
     pub fn name(self) -> &'static str {
         // SAFETY: the names are part of the library.

@@ -7,7 +7,7 @@ use queue_runtime::*;
 use crate::abi::{Handle, NOBODY, bytes, call, lend, lend_text, make, text};
 use crate::error::{Result, Status};
 use crate::op::{Started, start};
-use crate::{Queue, Runtime, SettleResults};
+use crate::{Flags, Queue, Runtime, SettleResults};
 
 /// Something to be written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,9 +81,9 @@ impl WriteBehind {
     }
 
     /// Accepts an entry; waits while the buffer is full, or fails with `FULL`.
-    pub fn enqueue(&self, entry: Entry<'_>, wait: bool) -> Result<Started<()>> {
+    pub fn enqueue(&self, entry: Entry<'_>, wait: bool, flags: Flags) -> Result<Started<()>> {
         let entry = entry.lend();
-        let flags = if wait { 0 } else { QRT_NO_WAIT };
+        let flags = flags.bits() | if wait { 0 } else { QRT_NO_WAIT };
         // SAFETY: the handle is owned, the entry lives for the length of the call.
         start(|_, op, error| unsafe {
             qrt_write_behind_enqueue(self.0.get(), &raw const entry, flags, NOBODY, op, error)
@@ -91,7 +91,11 @@ impl WriteBehind {
     }
 
     /// Accepts entries in their order, waiting for room: result i belongs to entry i.
-    pub fn enqueue_many(&self, entries: &[Entry<'_>]) -> Result<Started<SettleResults>> {
+    pub fn enqueue_many(
+        &self,
+        entries: &[Entry<'_>],
+        flags: Flags,
+    ) -> Result<Started<SettleResults>> {
         let entries: Vec<qrt_entry_t> = entries.iter().map(Entry::lend).collect();
         // SAFETY: the handle is owned, the entries live for the length of the call.
         start(|place, op, error| unsafe {
@@ -99,7 +103,7 @@ impl WriteBehind {
                 self.0.get(),
                 entries.as_ptr(),
                 entries.len(),
-                0,
+                flags.bits(),
                 NOBODY,
                 place,
                 op,

@@ -335,13 +335,16 @@ fn a_write_behind_is_asked_for_its_batches() {
         body: body.as_bytes(),
         key: b"",
     };
-    let Started::Done(()) = sut.enqueue(entry("a"), true).unwrap() else {
+    let Started::Done(()) = sut.enqueue(entry("a"), true, Flags::None).unwrap() else {
         panic!("there is room");
     };
-    let results = sut.enqueue_many(&[entry("bad"), entry("c")]).unwrap();
+    let many = [entry("bad"), entry("c")];
+    let results = sut.enqueue_many(&many, Flags::MayBlock).unwrap();
     assert_eq!(results.wait().unwrap().len(), 2);
-    let full = sut.enqueue(entry("d"), false).err().unwrap();
+    let full = sut.enqueue(entry("d"), false, Flags::None).err().unwrap();
     assert_eq!(full.status, Status::FULL);
+    assert_eq!(Status::of(full.status.name()), Some(Status::FULL));
+    assert_eq!(Status::of("unknown"), None);
 
     // As a binding does it: the batch comes through the event queue.
     let events = Events::new(&runtime).unwrap();
