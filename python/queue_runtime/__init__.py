@@ -50,6 +50,14 @@ from queue_runtime._native import (
 from queue_runtime._opening import Opening
 from queue_runtime._options import ConsumerOptions, QueueOptions, RuntimeOptions, to_json
 from queue_runtime._worker import Worker
+from queue_runtime._write_behind import WriteBehind
+from queue_runtime._write_behind_data import (
+    CloseReport,
+    Entry,
+    RejectedEntry,
+    WriteBehindMetrics,
+    WriteBehindOptions,
+)
 from queue_runtime.errors import QueueError
 
 if TYPE_CHECKING:
@@ -58,6 +66,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Capabilities",
     "Client",
+    "CloseReport",
     "Consumer",
     "ConsumerOptions",
     "ConsumerStatus",
@@ -65,6 +74,7 @@ __all__ = [
     "Delivery",
     "DrainReport",
     "Failure",
+    "Entry",
     "Message",
     "Opening",
     "PeekedMessage",
@@ -72,6 +82,7 @@ __all__ = [
     "QueueError",
     "QueueOptions",
     "RedriveReport",
+    "RejectedEntry",
     "Runtime",
     "RuntimeOptions",
     "SendResult",
@@ -83,6 +94,9 @@ __all__ = [
     "Settlement",
     "Statistics",
     "Worker",
+    "WriteBehind",
+    "WriteBehindMetrics",
+    "WriteBehindOptions",
     "__version__",
     "connect",
     "errors",

@@ -7,11 +7,17 @@ from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
 
-class _Closable(Protocol):
-    def close(self) -> Awaitable[None]: ...
+class _Context(Protocol):
+    def __aexit__(
+        self,
+        typ: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> Awaitable[None]: ...
 
 
-_T = TypeVar("_T", bound=_Closable)
+_T = TypeVar("_T", bound=_Context)
 
 
 class Opening(Generic[_T]):
@@ -38,4 +44,4 @@ class Opening(Generic[_T]):
         traceback: TracebackType | None,
     ) -> None:
         if self._opened is not None:
-            await self._opened.close()
+            await self._opened.__aexit__(typ, exception, traceback)

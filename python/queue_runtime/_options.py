@@ -81,7 +81,7 @@ class RuntimeOptions(TypedDict, total=False):
 
 
 #: Options that are durations.
-_SPANS = {"lock", "ttl", "dedup_window"}
+_SPANS = {"lock", "ttl", "dedup_window", "flush_interval"}
 
 
 def to_json(options: Mapping[str, Any]) -> str:

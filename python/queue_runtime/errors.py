@@ -9,9 +9,12 @@ from __future__ import annotations
 import builtins
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from queue_runtime._data import moment
+
+if TYPE_CHECKING:
+    from queue_runtime._write_behind_data import CloseReport
 
 
 class QueueError(Exception):
@@ -207,10 +210,23 @@ class BatchError(QueueError):
         self.results: Sequence[Any] = results
 
 
+class UnwrittenError(QueueError):
+    """A write-behind was closed by the end of its block before everything was written: `report` has
+    the entries, which are the program's to keep."""
+
+    kind = "unwritten"
+
+    def __init__(self, message: str, report: CloseReport | None = None) -> None:
+        super().__init__(message)
+        self.report = report
+
+
 _KINDS: dict[str, type[QueueError]] = {
     cls.kind: cls
     for cls in list(globals().values())
-    if isinstance(cls, type) and issubclass(cls, QueueError) and cls not in (QueueError, BatchError)
+    if isinstance(cls, type)
+    and issubclass(cls, QueueError)
+    and cls not in (QueueError, BatchError, UnwrittenError)
 }
 
 

@@ -48,6 +48,14 @@ from queue_runtime._native import (
 )
 from queue_runtime._options import ConsumerOptions, QueueOptions, RuntimeOptions, to_json
 from queue_runtime._sync_worker import Worker
+from queue_runtime._write_behind_sync import WriteBehind
+from queue_runtime._write_behind_data import (
+    CloseReport,
+    Entry,
+    RejectedEntry,
+    WriteBehindMetrics,
+    WriteBehindOptions,
+)
 from queue_runtime.errors import QueueError
 
 if TYPE_CHECKING:
@@ -56,6 +64,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Capabilities",
     "Client",
+    "CloseReport",
     "Consumer",
     "ConsumerOptions",
     "ConsumerStatus",
@@ -63,12 +72,14 @@ __all__ = [
     "Delivery",
     "DrainReport",
     "Failure",
+    "Entry",
     "Message",
     "PeekedMessage",
     "Queue",
     "QueueError",
     "QueueOptions",
     "RedriveReport",
+    "RejectedEntry",
     "Runtime",
     "RuntimeOptions",
     "SendResult",
@@ -80,6 +91,9 @@ __all__ = [
     "Settlement",
     "Statistics",
     "Worker",
+    "WriteBehind",
+    "WriteBehindMetrics",
+    "WriteBehindOptions",
     "__version__",
     "connect",
     "errors",

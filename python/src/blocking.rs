@@ -16,6 +16,7 @@ use crate::mode::{Class, Effect, Mode, Subject};
 use crate::queue::SyncQueue;
 use crate::session::SyncSession;
 use crate::session_consumer::SyncSessionConsumer;
+use crate::write_behind::SyncWriteBehind;
 
 /// How long a signal such as Ctrl-C may go unseen.
 const SLICE: Duration = Duration::from_millis(50);
@@ -32,6 +33,7 @@ impl Mode for Blocking {
     type Session = SyncSession;
     type Consumer = SyncConsumer;
     type SessionConsumer = SyncSessionConsumer;
+    type WriteBehind = SyncWriteBehind;
 
     #[inline]
     fn run<C, T, B, F>(

@@ -18,6 +18,7 @@ use crate::queue::AsyncQueue;
 use crate::runtime::Home;
 use crate::session::AsyncSession;
 use crate::session_consumer::AsyncSessionConsumer;
+use crate::write_behind::AsyncWriteBehind;
 
 /// The face of event loops: `queue_runtime`.
 pub(crate) struct Asyncio;
@@ -29,6 +30,7 @@ impl Mode for Asyncio {
     type Session = AsyncSession;
     type Consumer = AsyncConsumer;
     type SessionConsumer = AsyncSessionConsumer;
+    type WriteBehind = AsyncWriteBehind;
 
     #[inline]
     fn run<C, T, B, F>(

@@ -24,6 +24,7 @@ mod results;
 mod runtime;
 mod session;
 mod session_consumer;
+mod write_behind;
 
 use pyo3::prelude::*;
 
@@ -43,6 +44,8 @@ mod _native {
     use crate::results::{SendResult, SendResults, SettleResult, SettleResults};
     #[pymodule_export]
     use crate::runtime::Runtime;
+    #[pymodule_export]
+    use crate::write_behind::{WriteBatch, open_write_behind_async, open_write_behind_sync};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -18,6 +18,7 @@ use crate::queue::QueueParts;
 use crate::runtime::Home;
 use crate::session::SessionParts;
 use crate::session_consumer::SessionFeed;
+use crate::write_behind::WriteBehindParts;
 
 /// What a class of the package holds, and its verbs are about.
 pub(crate) trait Subject: Send + Sync + 'static {
@@ -61,6 +62,7 @@ pub(crate) trait Mode: 'static {
     type Session: Class<Parts = Arc<SessionParts>>;
     type Consumer: Class<Parts = ConsumerParts>;
     type SessionConsumer: Class<Parts = Arc<SessionFeed>>;
+    type WriteBehind: Class<Parts = WriteBehindParts>;
 
     /// Runs a verb of an object: begins it, and makes what came of it an object of Python.
     fn run<C, T, B, F>(
@@ -142,6 +144,10 @@ pub(crate) fn add_classes(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add(
             format!("{face}SessionConsumer").as_str(),
             py.get_type::<M::SessionConsumer>(),
+        )?;
+        module.add(
+            format!("{face}WriteBehind").as_str(),
+            py.get_type::<M::WriteBehind>(),
         )
     }
     add::<Asyncio>(module, "Async")?;

@@ -13,7 +13,16 @@ from queue_runtime import sync
 ONLY_ASYNC = {"Opening"}
 
 #: What is one class for tasks, and another one for threads.
-FACES = ["Client", "Queue", "Delivery", "Session", "SessionConsumer", "Consumer", "Worker"]
+FACES = [
+    "Client",
+    "Queue",
+    "Delivery",
+    "Session",
+    "SessionConsumer",
+    "Consumer",
+    "Worker",
+    "WriteBehind",
+]
 
 
 def test_the_modules_have_the_same_names():

@@ -73,6 +73,28 @@ async def asyncio_program() -> None:
     assert_type(worker.status(), dict[str, qr.ConsumerStatus])
 
 
+async def write(entries: list[qr.Entry]) -> list[Exception | None]:
+    return [None for _ in entries]
+
+
+async def writing_program(queue: qr.Queue) -> None:
+    options: qr.WriteBehindOptions = {"batch_size": 100, "flush_interval": timedelta(seconds=1)}
+    async with qr.WriteBehind.open("sqlite:x.db", table="t", key=["a", "b"], **options) as rows:
+        assert_type(rows, qr.WriteBehind)
+        await rows.enqueue({"id": 1})
+        await rows.enqueue(b"x", key="k")
+        asyncio.create_task(rows.try_enqueue("x")).cancel()
+        assert_type((await rows.enqueue_many([{"id": 1}, qr.Entry(b"x")]))[0], qr.SettleResult)
+        await asyncio.gather(rows.flush(), rows.feed(queue))
+        assert_type(rows.metrics().total_enqueued, int)
+        assert_type(rows.take_rejected(), list[qr.RejectedEntry])
+    rows = await qr.WriteBehind.open(write)
+    assert_type(await rows.close(5), qr.CloseReport)
+    with sync.WriteBehind.open(lambda entries: None) as written:
+        written.enqueue("x")
+        assert_type(written.close(timedelta(1)).unwritten, list[sync.Entry])
+
+
 def threads_program() -> None:
     with sync.connect("memory:", budget=2) as client:
         queue = client.queue("orders")
@@ -99,3 +121,6 @@ def wrong(queue: sync.Queue, client: sync.Client, delivery: qr.Delivery) -> None
     client.queue("orders", on_failure="explode")  # type: ignore[arg-type]
     queue.ack_many([delivery])  # type: ignore[list-item]
     delivery.body = b""  # type: ignore[misc]
+    sync.WriteBehind.open(write)  # type: ignore[arg-type]
+    qr.WriteBehind.open("x", tabel="t")  # type: ignore[call-arg]
+    qr.WriteBehind.open(write).enqueue("x")  # type: ignore[attr-defined]
