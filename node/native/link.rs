@@ -1,5 +1,5 @@
-//! What an environment of Node holds: its clients, queues, sessions and deliveries, each under a
-//! number, and its operations that go on.
+//! What an environment of Node holds: its clients, queues, sessions, deliveries and write-behinds,
+//! each under a number, and its operations that go on.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use queue_runtime_bindings::{
     Client, Consumer, Delivery, Details, Ended, Events, Flags, Op, Output, Queue, Result, Runtime,
-    Session, Started, Value,
+    Session, Started, Value, WriteBatch, WriteBehind,
 };
 use slab::Slab;
 
@@ -49,6 +49,9 @@ pub struct Link {
     pub sessions: Slab<Session>,
     pub consumers: Slab<Consumer>,
     pub deliveries: Slab<Delivery>,
+    pub write_behinds: Slab<WriteBehind>,
+    /// In the hands of sinks.
+    pub write_batches: Slab<WriteBatch>,
     wake: Arc<Wake>,
     events: Option<Events>,
     pending: Slab<Pending>,
@@ -85,6 +88,8 @@ impl Link {
             sessions: Slab::new(),
             consumers: Slab::new(),
             deliveries: Slab::new(),
+            write_behinds: Slab::new(),
+            write_batches: Slab::new(),
             wake,
             events: None,
             pending: Slab::new(),
@@ -186,6 +191,10 @@ impl Link {
             Value::Session(session) => {
                 Answer::Session(session.map(|session| self.sessions.insert(session)))
             }
+            Value::WriteBehind(opened) => Answer::Number(self.write_behinds.insert(opened) as f64),
+            Value::WriteBatch(batch) => {
+                Answer::WriteBatch(batch.map(|batch| self.write_batches.insert(batch)))
+            }
             value => {
                 // What is settled is nobody's any more; what could not be may be tried again.
                 for (index, slot) in settles.iter().enumerate() {
@@ -236,6 +245,7 @@ impl Link {
                 Err(reply::cancelled())
             }
             Ok(Value::Session(_)) if pending.cancelled => Err(reply::cancelled()),
+            Ok(Value::WriteBatch(_)) if pending.cancelled => Err(reply::cancelled()),
             Ok(value) => Ok(self.accept(value, &pending.settles)),
             Err(error) => Err(Details::clone(&error)),
         };

@@ -4,11 +4,12 @@ use std::any::Any;
 
 use queue_runtime_bindings::{
     Batch, DeadLetters, Delivery, Details, DrainReport, MessageView, Peeked, RedriveReport,
-    SendResults, SettleResults, Statistics, Status, Value,
+    Rejected, SendResults, SettleResults, Statistics, Status, Value, WriteBehindMetrics,
 };
 
 use crate::link::Link;
 use crate::memory::{Page, WORD};
+use crate::verbs::write_behind;
 
 /// An answer, or why there is none.
 pub type Reply = Result<Answer, Details>;
@@ -21,6 +22,10 @@ pub enum Answer {
     Value(Value),
     /// The number of a session, or none that has work.
     Session(Option<usize>),
+    /// The number of a batch to write, or none any more.
+    WriteBatch(Option<usize>),
+    Rejected(Rejected),
+    WriteBehindMetrics(WriteBehindMetrics),
     /// The operations that have ended.
     Ended,
 }
@@ -36,6 +41,12 @@ pub fn write(answer: &Answer, link: &mut Link, page: &mut Page<'_>) {
             page.index(*slot);
             page.text(link.sessions[*slot].id());
         }
+        Answer::WriteBatch(None) => page.none(),
+        Answer::WriteBatch(Some(slot)) => {
+            write_behind::write_batch(*slot, &link.write_batches[*slot], page);
+        }
+        Answer::Rejected(rejected) => write_behind::write_rejected(rejected, page),
+        Answer::WriteBehindMetrics(metrics) => write_behind::write_metrics(metrics, page),
         Answer::Ended => link.write_ended(page),
     }
 }
@@ -54,7 +65,10 @@ fn write_value(value: &Value, link: &mut Link, page: &mut Page<'_>) {
         Value::Statistics(statistics) => write_statistics(statistics, page),
         Value::Buffer(None) => page.none(),
         Value::Buffer(Some(buffer)) => page.bytes(buffer.bytes()),
-        Value::Client(_) | Value::Session(_) => unreachable!("these are numbers by now"),
+        Value::CloseReport(report) => write_behind::write_close_report(report, page),
+        Value::Client(_) | Value::Session(_) | Value::WriteBehind(_) | Value::WriteBatch(_) => {
+            unreachable!("these are numbers by now")
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 /** What goes wrong, by kind: every error of this package is a `QueueError`. */
 
+import type { CloseReport } from "./entries.js";
 import { type Page, Reader } from "./memory.js";
 
 /** What every error may say, beside its message. */
@@ -69,7 +70,12 @@ export class InvalidArgumentError extends QueueError {}
 /** An option is wrong: `field` names it. */
 export class InvalidConfigError extends QueueError {}
 /** A message cannot be sent as it is: `field` says what of it. */
-export class InvalidMessageError extends QueueError {}
+export class InvalidMessageError extends QueueError {
+  /** For a sink that refuses an entry for good. */
+  constructor(message: string) {
+    super("invalid_message", message);
+  }
+}
 /** A message is larger than `limit`. */
 export class MessageTooLargeError extends QueueError {}
 /** The client, or what belongs to it, was closed. */
@@ -117,6 +123,21 @@ export class ProviderError extends QueueError {}
 /** A bug of this package. */
 export class PanicError extends QueueError {}
 
+/**
+ * A write-behind was closed by the end of its scope before everything was written: `report` has the
+ * entries, which are the program's to keep.
+ */
+export class UnwrittenError extends QueueError {
+  /** What the close did not write. */
+  declare readonly report: CloseReport;
+
+  /** @internal */
+  constructor(message: string, report: CloseReport) {
+    super("unwritten", message);
+    Object.defineProperty(this, "report", { value: report, enumerable: false });
+  }
+}
+
 const classes = {
   invalid_argument: InvalidArgumentError,
   invalid_config: InvalidConfigError,
@@ -145,12 +166,12 @@ const classes = {
   provider: ProviderError,
   panic: PanicError,
 };
-for (const kind of Object.values(classes)) {
+for (const kind of [...Object.values(classes), UnwrittenError]) {
   Object.defineProperty(kind.prototype, "name", { value: kind.name });
 }
 
 /** The kinds of errors. More may be added. */
-export type ErrorCode = keyof typeof classes;
+export type ErrorCode = keyof typeof classes | "unwritten";
 
 /**
  * Reads an error of the native half.
@@ -182,7 +203,9 @@ export function takeError(reader: Reader): QueueError {
 /** @internal */
 export function errorOf(code: ErrorCode, message: string, details: ErrorDetails): QueueError {
   // A kind that this version does not know is still an error of this package.
-  return new (classes[code] ?? QueueError)(code, message, details);
+  const kind = classes[code as keyof typeof classes] ?? QueueError;
+  // By the root's constructor: that of a kind is for programs.
+  return Reflect.construct(QueueError, [code, message, details], kind);
 }
 
 function date(moment: number | undefined): Date | undefined {

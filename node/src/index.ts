@@ -29,6 +29,7 @@ export type {
   Delivery,
   SignalOptions,
 } from "./delivery.js";
+export { type CloseReport, Entry, type RejectedEntry, type WriteBehindMetrics } from "./entries.js";
 export {
   AlreadyExistsError,
   CancelledError,
@@ -58,6 +59,7 @@ export {
   UnauthenticatedError,
   UnavailableError,
   UnsupportedError,
+  UnwrittenError,
   WouldDeadlockError,
 } from "./errors.js";
 export { type ErrorClass, Failure } from "./failure.js";
@@ -88,3 +90,13 @@ export { Runtime } from "./runtime.js";
 export type { Session } from "./session.js";
 export type { SessionConsumeOptions, SessionConsumer } from "./session-consumer.js";
 export type { Handler, HandlerContext, ProcessOptions, RunOptions, Worker } from "./worker.js";
+export {
+  type CloseOptions,
+  type EnqueueOptions,
+  type OpenOptions,
+  type Sink,
+  type SinkContext,
+  WriteBehind,
+  type WriteBehindOptions,
+  type Written,
+} from "./write-behind.js";

@@ -200,4 +200,15 @@ export class Reader {
     this.#at = this.#page.after(this.#at);
     return text;
   }
+
+  /** A view of the page. */
+  bytes(): Buffer {
+    return this.someBytes() ?? Buffer.alloc(0);
+  }
+
+  someBytes(): Buffer | undefined {
+    const bytes = this.#page.number(this.#at) < 0 ? undefined : this.#page.slice(this.#at);
+    this.#at = this.#page.after(this.#at);
+    return bytes;
+  }
 }

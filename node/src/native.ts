@@ -61,6 +61,19 @@ interface Native {
   deadLetters: Verb;
   redrive: Verb;
   purge: Verb;
+  openWriteBehind: Verb;
+  dropWriteBehind: Verb;
+  enqueue: Verb;
+  enqueueMany: Verb;
+  flush: Verb;
+  feed: Verb;
+  nextBatch: Verb;
+  finishBatch: Verb;
+  failBatch: Verb;
+  closeWriteBehind: Verb;
+  takeRejected: Verb;
+  writeBehindMetrics: Verb;
+  breakerState: Verb;
 }
 
 // Beside this file once it is built.

@@ -105,7 +105,7 @@ export const RUNTIME_OPTIONS: ReadonlySet<string> = new Set([
   "bodyPoolBytes",
 ]);
 
-const DURATIONS: ReadonlySet<string> = new Set(["lock", "ttl", "dedupWindow"]);
+const DURATIONS: ReadonlySet<string> = new Set(["lock", "ttl", "dedupWindow", "flushInterval"]);
 
 /** The options as JSON; what they say is checked by the native half. */
 export function toJson(

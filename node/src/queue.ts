@@ -112,6 +112,11 @@ export class Queue<T = unknown> {
     own(this, native.dropQueue, slot);
   }
 
+  /** @internal */
+  static slotOf(queue: Queue): number {
+    return queue.#slot;
+  }
+
   /**
    * Sends a message: bytes and strings go as they are, all else as JSON. Waits while the queue is
    * full, unless its options say otherwise.

@@ -92,6 +92,16 @@ export function readAllSent(page: Page, at: number): Results<SendOutcome> {
 
 const DONE: SettleOutcome = Object.freeze({});
 
+/** Of entries that were enqueued. */
+export function readAccepted(page: Page, at: number): Results<SettleOutcome> {
+  const reader = new Reader(page, at);
+  const accepted: SettleOutcome[] = new Array(reader.number());
+  for (let index = 0; index < accepted.length; index++) {
+    accepted[index] = reader.number() === 1 ? DONE : { error: takeError(reader) };
+  }
+  return results(accepted);
+}
+
 /** Deliveries on their way through a call on many. */
 export interface Many {
   readonly operation: string;

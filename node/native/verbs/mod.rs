@@ -6,6 +6,7 @@ mod delivery;
 mod looking;
 mod queue;
 mod session;
+pub mod write_behind;
 
 use crate::link::{Link, Outcome, Verb};
 use crate::reply::Answer;
@@ -61,6 +62,19 @@ pub const VERBS: &[(&str, Verb)] = &[
     ("deadLetters", looking::dead_letters),
     ("redrive", looking::redrive),
     ("purge", looking::purge),
+    ("openWriteBehind", write_behind::open),
+    ("dropWriteBehind", write_behind::forget),
+    ("enqueue", write_behind::enqueue),
+    ("enqueueMany", write_behind::enqueue_many),
+    ("flush", write_behind::flush),
+    ("feed", write_behind::feed),
+    ("nextBatch", write_behind::next),
+    ("finishBatch", write_behind::finish),
+    ("failBatch", write_behind::fail),
+    ("closeWriteBehind", write_behind::close),
+    ("takeRejected", write_behind::take_rejected),
+    ("writeBehindMetrics", write_behind::metrics),
+    ("breakerState", write_behind::breaker_state),
 ];
 
 /// What a verb answers that always ends at once.

@@ -12,8 +12,13 @@ import {
   type Queue,
   QueueError,
   Runtime,
+  type Entry,
+  InvalidMessageError,
   type SendResult,
+  type Sink,
+  UnwrittenError,
   type Worker,
+  WriteBehind,
 } from "queue-runtime";
 import { TestEngine } from "queue-runtime/testing";
 
@@ -96,4 +101,43 @@ export async function main(): Promise<void> {
   await engine.advance(1000);
   new Runtime({ workerThreads: 2 }).now satisfies Date;
   sent.id satisfies string;
+}
+
+interface Price {
+  item: string;
+  cents: number;
+}
+
+const write: Sink<Price> = async (entries: Entry<Price>[], { signal }) => {
+  signal.throwIfAborted();
+  return entries.map((entry) =>
+    entry.json().cents > 0 ? null : new InvalidMessageError("has no price"),
+  );
+};
+
+export async function writing(queue: Queue<Price>): Promise<void> {
+  await using prices = await WriteBehind.open<Price>("sqlite:x.db", {
+    table: "prices",
+    key: "item",
+    flushInterval: "1s",
+  });
+  await prices.enqueue({ item: "latte", cents: 420 }, { key: "latte" });
+  await prices.tryEnqueue(Buffer.from("bytes"));
+  // @ts-expect-error: not a price
+  await prices.enqueue({ item: 1 });
+  // @ts-expect-error: no such option
+  await WriteBehind.open("sqlite:x.db", { tabel: "prices" });
+  const accepted = await prices.enqueueMany([{ item: "tea", cents: 300 }, "text"]);
+  accepted.throwForErrors();
+  await Promise.all([prices.flush(), prices.feed(queue, { signal: AbortSignal.timeout(1) })]);
+  prices.metrics().totalEnqueued satisfies number;
+  prices.takeRejected()[0]?.entry.json().item satisfies string | undefined;
+  const asked: WriteBehind<Price> = await WriteBehind.open(write, { writers: 2 });
+  const report = await asked.close({ deadline: 1000 });
+  report.unwritten.map((entry) => entry.key satisfies Buffer | undefined);
+  try {
+    await WriteBehind.open(() => {});
+  } catch (error) {
+    if (error instanceof UnwrittenError) error.report.rejected satisfies readonly unknown[];
+  }
 }
