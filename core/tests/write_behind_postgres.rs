@@ -5,6 +5,8 @@
 mod common;
 #[path = "../../tests/services/postgres.rs"]
 mod postgres;
+#[path = "common/small_disk.rs"]
+mod small_disk;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -18,6 +20,7 @@ use queue_runtime_core::{
     Entry, ErrorKind, Result, Retry, Runtime, RuntimeConfig, WriteBehind, WriteBehindOptions,
 };
 use serde_json::{Value, json};
+use small_disk::SmallDisk;
 
 /// The server all tests share; those that stop one start their own.
 fn server() -> Arc<Server> {
@@ -617,6 +620,46 @@ fn a_server_in_trouble_is_not_the_entries_fault() {
         assert!(sut.take_rejected().is_empty(), "{code}");
     }
     assert_eq!(kit.ask("SELECT count(*) FROM {t}"), codes.len().to_string());
+}
+
+#[test]
+fn a_full_disk_is_waited_for() {
+    let Some(disk) = SmallDisk::mount("postgres", 4 << 20) else {
+        return;
+    };
+    let kit = Kit::new("id int PRIMARY KEY, t text");
+    // The server may run as another user, to whom the folder has to belong.
+    let folder = disk.path().join("small");
+    std::fs::create_dir(&folder).unwrap();
+    let chown = std::process::Command::new("chown")
+        .arg("postgres")
+        .arg(&folder)
+        .status();
+    assert!(chown.unwrap().success());
+    let location = folder.display();
+    kit.run(&format!(
+        "CREATE TABLESPACE {{t}}_small LOCATION '{location}'"
+    ));
+    kit.run("ALTER TABLE {t} SET TABLESPACE {t}_small");
+    let sut = kit.writer("id");
+    disk.fill();
+    for id in 0..500 {
+        let text: String = (0..1000).map(|_| fastrand::alphanumeric()).collect();
+        kit.enqueue(&sut, json!({"id": id, "t": text}));
+    }
+    let flushing = sut.clone();
+    let flush = kit
+        .runtime
+        .handle()
+        .spawn(async move { flushing.flush().await });
+    until(|| sut.metrics().total_retries > 0);
+    assert_eq!(sut.metrics().total_persisted, 0);
+    disk.free();
+    kit.wait(flush).unwrap().unwrap();
+    assert_eq!(kit.ask("SELECT count(*) FROM {t}"), "500");
+    assert!(sut.take_rejected().is_empty());
+    kit.run("DROP TABLE {t}");
+    kit.run("DROP TABLESPACE {t}_small");
 }
 
 #[test]

@@ -3,6 +3,8 @@
 #![cfg(not(feature = "shuttle"))]
 
 mod common;
+#[path = "common/small_disk.rs"]
+mod small_disk;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,6 +15,7 @@ use queue_runtime_core::{
 };
 use rusqlite::Connection;
 use serde_json::{Value, json};
+use small_disk::SmallDisk;
 
 /// A table in a file of its own.
 struct Kit {
@@ -30,7 +33,10 @@ impl Kit {
             std::process::id(),
             NUMBER.fetch_add(1, Ordering::Relaxed)
         );
-        let folder = std::env::temp_dir().join(name);
+        Self::in_folder(std::env::temp_dir().join(name), columns)
+    }
+
+    fn in_folder(folder: PathBuf, columns: &str) -> Self {
         std::fs::create_dir_all(&folder).unwrap();
         let sql = Connection::open(folder.join("a b.db")).unwrap();
         sql.execute_batch(&format!("CREATE TABLE t ({columns})"))
@@ -214,6 +220,35 @@ fn a_database_that_is_locked_is_waited_for() {
         .unwrap();
     kit.wait(flush).unwrap().unwrap();
     assert_eq!(kit.ask("SELECT count(*) FROM t"), "2");
+    assert!(sut.take_rejected().is_empty());
+}
+
+#[test]
+fn a_full_disk_is_waited_for() {
+    let Some(disk) = SmallDisk::mount("sqlite", 1 << 20) else {
+        return;
+    };
+    let kit = Kit::in_folder(disk.path().join("data"), "id INT PRIMARY KEY, t TEXT");
+    let sut = kit.writer("id");
+    disk.fill();
+    for id in 0..100 {
+        let entry = json!({"id": id, "t": "x".repeat(1000)});
+        kit.wait(sut.enqueue(entry.to_string())).unwrap();
+    }
+    let flushing = sut.clone();
+    let flush = kit
+        .runtime
+        .handle()
+        .spawn(async move { flushing.flush().await });
+    kit.wait(async {
+        while sut.metrics().total_retries == 0 {
+            tokio::task::yield_now().await;
+        }
+    });
+    assert_eq!(sut.metrics().total_persisted, 0);
+    disk.free();
+    kit.wait(flush).unwrap().unwrap();
+    assert_eq!(kit.ask("SELECT count(*) FROM t"), "100");
     assert!(sut.take_rejected().is_empty());
 }
 
