@@ -2,6 +2,7 @@
 
 mod enqueue;
 mod journal;
+mod languages;
 mod postgres;
 
 use queue_runtime_core::write_behind::Sink;
@@ -17,7 +18,9 @@ pub fn rows() -> Result<Vec<Row>> {
     let runtime = Runtime::new(RuntimeConfig::default())?;
     let mut rows = enqueue::rows(&runtime)?;
     rows.extend(journal::rows(&runtime)?);
-    rows.extend(postgres::rows(&runtime)?);
+    let server = postgres::start()?;
+    rows.extend(postgres::rows(&runtime, &server)?);
+    rows.extend(languages::rows(&server)?);
     Ok(rows)
 }
 

@@ -14,7 +14,7 @@ use crate::report::{Goal, Row, Unit};
 
 #[path = "../../../services/postgres.rs"]
 #[allow(dead_code)] // the benches never restart it
-mod server;
+pub(super) mod server;
 
 const ROUNDS: usize = 9;
 const BATCH: usize = 1000;
@@ -50,13 +50,15 @@ impl Rows {
     }
 }
 
-pub fn rows(runtime: &Runtime) -> Result<Vec<Row>> {
-    let Some(server) = Server::start(&["fsync=on", "max_wal_size=4GB", "checkpoint_timeout=1h"])
-    else {
-        return Err("PostgreSQL is needed: scripts/setup installs it".into());
-    };
+/// A server that keeps what it commits, for all rows of the area.
+pub fn start() -> Result<Server> {
+    let settings = ["fsync=on", "max_wal_size=4GB", "checkpoint_timeout=1h"];
+    Server::start(&settings).ok_or("PostgreSQL is needed: scripts/setup installs it".into())
+}
+
+pub fn rows(runtime: &Runtime, server: &Server) -> Result<Vec<Row>> {
     let rows = Rows::new();
-    let by_hand = runtime.block_on(connect(&server))??;
+    let by_hand = runtime.block_on(connect(server))??;
     let open = |table: &str, writers: usize| -> Result<WriteBehind> {
         runtime.block_on(async {
             let create = format!(
