@@ -366,6 +366,7 @@ typedef struct {
 // Takes some more text, which borrows for the length of the call. 0: go on; anything else: no more.
 typedef int32_t (*qrt_write_fn_t)(void *user_data,
                                   qrt_bytes_t text);
+
 // A sink of the program. Begin with `QRT_SINK_INIT`. The callback runs on a thread of the runtime,
 // for several batches at once where there are several writers, with no lock held; it may call
 // every function but those that wait, and should return quickly: the batch may be finished later,
@@ -1439,6 +1440,7 @@ qrt_status_t qrt_store_dump(qrt_bytes_t folder,
                             qrt_write_fn_t write,
                             void *user_data,
                             qrt_error_t **error);
+
 // Opens a write-behind. `config` is options as JSON, such as `{"sink": "postgres://app@db/app",
 // "table": "prices", "key": "item"}`. `sink` is NULL for a table, or the program's own. The table
 // is looked at: `QRT_ERR_INVALID_CONFIG` says what does not fit.

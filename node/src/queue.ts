@@ -113,7 +113,7 @@ export class Queue<T = unknown> {
   }
 
   /** @internal */
-  static slotOf(queue: Queue): number {
+  static slotOf<T>(queue: Queue<T>): number {
     return queue.#slot;
   }
 

@@ -5,7 +5,6 @@ import {
   checkFunction,
   checkOptions,
   checkSignal,
-  checkString,
   wrong,
 } from "./check.js";
 import { type SignalOptions, signalOf } from "./delivery.js";

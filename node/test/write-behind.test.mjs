@@ -73,7 +73,8 @@ test("the last of a key stands for all", async (t) => {
     [undefined, undefined],
   );
   await writeBehind.flush();
-  assert.deepEqual(batches, [["other", "new"]]);
+  // It stands where the first one did.
+  assert.deepEqual(batches, [["new", "other"]]);
   assert.equal(writeBehind.metrics().totalPersisted, 3);
 });
 
@@ -112,7 +113,7 @@ test("a sink in trouble gets the same again, also when its answer makes no sense
     () => [null, "well"],
   ];
   const { sink, batches } = sinkOf((_, round) => answers[round - 1]?.());
-  const { writeBehind } = await open(t, sink, { retry: "none" });
+  const { writeBehind } = await open(t, sink, { retry: "none", breaker: "none" });
   await writeBehind.enqueueMany(["a", "b"]);
   await writeBehind.flush();
   assert.deepEqual(batches, Array(6).fill(["a", "b"]));

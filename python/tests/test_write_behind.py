@@ -77,7 +77,8 @@ async def test_the_last_of_a_key_stands_for_all(qrt_clock):
         accepted = await prices.enqueue_many(["other", qr.Entry(b"new", b"k"), {"id": 1}])
         assert [result.error for result in accepted] == [None] * 3
         await prices.flush()
-        assert sink.batches == [["other", "new", '{"id":1}']]
+        # It stands where the first one did.
+        assert sink.batches == [["new", "other", '{"id":1}']]
         assert prices.metrics().total_persisted == 4
 
 
