@@ -122,9 +122,7 @@ class WriteBehind:
         """
         return self._native.enqueue(body_of(entry), key)
 
-    def try_enqueue(
-        self, entry: Enqueued, /, *, key: bytes | str | None = None
-    ) -> Call[None]:
+    def try_enqueue(self, entry: Enqueued, /, *, key: bytes | str | None = None) -> Call[None]:
         """As `enqueue`, but raises `FullError` instead of waiting."""
         return self._native.try_enqueue(body_of(entry), key)
 

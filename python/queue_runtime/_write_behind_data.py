@@ -230,9 +230,7 @@ def refusals(count: int, written: Written) -> list[tuple[int, str, str]]:
         raise TypeError(f"a sink returns None or a result for each entry, not {kind}")
     if len(written) != count:
         raise ValueError(f"the sink gave {len(written)} results for {count} entries")
-    return [
-        (index, *blame(error)) for index, error in enumerate(written) if _is_error(error)
-    ]
+    return [(index, *blame(error)) for index, error in enumerate(written) if _is_error(error)]
 
 
 def _is_error(result: object) -> bool:

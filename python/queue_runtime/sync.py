@@ -48,7 +48,6 @@ from queue_runtime._native import (
 )
 from queue_runtime._options import ConsumerOptions, QueueOptions, RuntimeOptions, to_json
 from queue_runtime._sync_worker import Worker
-from queue_runtime._write_behind_sync import WriteBehind
 from queue_runtime._write_behind_data import (
     CloseReport,
     Entry,
@@ -56,6 +55,7 @@ from queue_runtime._write_behind_data import (
     WriteBehindMetrics,
     WriteBehindOptions,
 )
+from queue_runtime._write_behind_sync import WriteBehind
 from queue_runtime.errors import QueueError
 
 if TYPE_CHECKING:

@@ -37,9 +37,18 @@ class Sink:
             raise self.raises.pop(0)
         return [self.blames.pop(entry.text(), None) for entry in entries]
 
+    @property
+    def bodies(self) -> list[str]:
+        return [body for batch in self.batches for body in batch]
+
     async def awaited(self, entries: list[qr.Entry]) -> list[Exception | None]:
         await asyncio.sleep(0)
         return self(entries)
+
+
+async def turn() -> None:
+    """Lets the event loop do what it has to do."""
+    await asyncio.sleep(0)
 
 
 def adds_up(metrics: qr.WriteBehindMetrics) -> bool:
@@ -139,9 +148,7 @@ async def test_a_full_buffer_makes_enqueue_wait(qrt_clock):
     async def sink(entries: list[qr.Entry]) -> None:
         await gate.wait()
 
-    async with qr.WriteBehind.open(
-        sink, runtime=qrt_clock, max_entries=2, batch_size=1
-    ) as prices:
+    async with qr.WriteBehind.open(sink, runtime=qrt_clock, max_entries=2, batch_size=1) as prices:
         await prices.enqueue_many(["a", "b"])
         with pytest.raises(errors.FullError):
             await prices.try_enqueue("c")
@@ -197,7 +204,7 @@ async def test_a_journal_keeps_what_was_not_written(qrt_clock):
     assert (await prices.close(0)).left_in_journal == 2
     async with qr.WriteBehind.open((after := Sink()).awaited, **options) as prices:
         await prices.flush()
-    assert sum(after.batches, []) == ["a", "b"]
+    assert after.bodies == ["a", "b"]
 
 
 async def test_a_queue_feeds_and_is_acked_after_the_write(qrt, qrt_clock):
@@ -213,7 +220,7 @@ async def test_a_queue_feeds_and_is_acked_after_the_write(qrt, qrt_clock):
     async with qr.WriteBehind.open(look_and_write, runtime=qrt_clock) as rows:
         feeding = asyncio.create_task(rows.feed(orders))
         while rows.metrics().total_enqueued < 3:
-            await asyncio.sleep(0)
+            await turn()
         await rows.flush()
     await feeding
     assert sink.batches == [["a", "bad", "c"]]
@@ -284,7 +291,7 @@ def test_threads_write_what_threads_enqueue(qrt_clock):
     assert threading.main_thread() not in sink.threads
     # The order of each key was kept, and its last entry was written last.
     for number in range(threads):
-        seen = [b for batch in sink.batches for b in batch if b.startswith(f"{number}-")]
+        seen = [body for body in sink.bodies if body.startswith(f"{number}-")]
         assert seen[-1] == f"{number}-{count - 1}"
 
 
@@ -315,7 +322,7 @@ def test_threads_feed_from_a_queue(qrt_sync, qrt_clock):
         pass
     rows.close()
     feeding.join(PATIENCE)
-    assert sum(sink.batches, []) == ["a", "b"]
+    assert sink.bodies == ["a", "b"]
     assert orders.statistics().depth == 0
 
 
@@ -439,10 +446,10 @@ async def test_a_server_that_is_killed_loses_nothing(server):
 
         enqueueing = asyncio.create_task(enqueue())
         while counts.metrics().total_persisted < count // 4:
-            await asyncio.sleep(0)
+            await turn()
         server.kill()
         while counts.metrics().total_retries == 0:
-            await asyncio.sleep(0)
+            await turn()
         assert adds_up(counts.metrics())
         server.restart()
         await enqueueing

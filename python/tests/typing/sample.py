@@ -78,8 +78,8 @@ async def write(entries: list[qr.Entry]) -> list[Exception | None]:
 
 
 async def writing_program(queue: qr.Queue) -> None:
-    options: qr.WriteBehindOptions = {"batch_size": 100, "flush_interval": timedelta(seconds=1)}
-    async with qr.WriteBehind.open("sqlite:x.db", table="t", key=["a", "b"], **options) as rows:
+    options: qr.WriteBehindOptions = {"table": "t", "flush_interval": timedelta(seconds=1)}
+    async with qr.WriteBehind.open("sqlite:x.db", **options) as rows:
         assert_type(rows, qr.WriteBehind)
         await rows.enqueue({"id": 1})
         await rows.enqueue(b"x", key="k")
