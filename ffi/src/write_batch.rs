@@ -31,6 +31,11 @@ impl qrt_write_batch_t {
             home,
         })
     }
+
+    /// Whether its writer still waits for it to be finished.
+    pub(crate) fn is_awaited(&self) -> bool {
+        !self.finish.is_closed()
+    }
 }
 
 /// # Safety

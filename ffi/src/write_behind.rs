@@ -357,7 +357,16 @@ pub unsafe extern "C" fn qrt_write_behind_next(
                 let Some(asked) = &inner.asked else {
                     return Ok(None);
                 };
-                let asking = async { asked.lock().await.recv().await };
+                let asking = async {
+                    let mut asked = asked.lock().await;
+                    loop {
+                        let batch = asked.recv().await?;
+                        // What a close gave back while it lay here is nobody's to write.
+                        if batch.is_awaited() {
+                            return Some(batch);
+                        }
+                    }
+                };
                 Ok(tokio::select! {
                     biased;
                     batch = asking => batch,

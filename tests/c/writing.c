@@ -202,6 +202,23 @@ static void a_full_buffer_waits_or_says_so(void) {
     qrt_runtime_free(runtime);
 }
 
+/* Also when it had been handed over already, which threads decide: again and again. */
+static void what_was_given_back_is_not_asked_for(void) {
+    const qrt_sink_t sink = QRT_SINK_INIT;
+    qrt_runtime_t *runtime = new_runtime(1);
+    for (int round = 0; round < 200; round++) {
+        qrt_write_behind_t *sut = open_with(runtime, "{\"batch_size\": 1}", &sink);
+        qrt_close_report_t *report;
+        for (int i = 0; i < 20; i++) enqueue(sut, "entry", "");
+        report = close_within(sut, 0);
+        CHECK(qrt_close_report_unwritten_count(report) == 20);
+        CHECK(ask(sut) == NULL);
+        qrt_close_report_free(report);
+        qrt_write_behind_free(sut);
+    }
+    qrt_runtime_free(runtime);
+}
+
 static void a_queue_feeds(void) {
     const qrt_sink_t sink = QRT_SINK_INIT;
     qrt_runtime_t *runtime = new_runtime(1);
@@ -259,6 +276,7 @@ int main(void) {
     RUN(a_callback_gets_the_batches);
     RUN(batches_can_be_asked_for);
     RUN(a_full_buffer_waits_or_says_so);
+    RUN(what_was_given_back_is_not_asked_for);
     RUN(a_queue_feeds);
     RUN(what_does_not_open_frees_its_sink);
     return 0;
