@@ -146,10 +146,10 @@ fn virtual_time_and_the_systems_do_not_meet() {
 
 #[test]
 fn a_log_that_was_cut_is_gone_on_with() {
-    let folder = filled(&["a", "b"]);
+    let folder = filled(&["a", "the last message"]);
     // The last frame was never flushed, say, and is half there.
     let file = segment(&folder);
-    write_at(&file, &[0; 100], find(&file, b"b\0\0\0"));
+    write_at(&file, &[0; 100], find(&file, b"the last message"));
     folder.lose_index();
     let report = verify(folder.path()).unwrap();
     assert!(report.is_sound());
