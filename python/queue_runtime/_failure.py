@@ -14,12 +14,9 @@ if TYPE_CHECKING:
     from queue_runtime import sync
     from queue_runtime._native import AsyncDelivery
 
-#: `transient`: another attempt may succeed. `permanent`: none will. `throttled`: it is too early,
-#: which is not the message's fault.
-ErrorClass = Literal["transient", "permanent", "throttled"]
-
-#: What the classes of exceptions are; the most special one counts.
-Classify = Mapping[type[Exception], ErrorClass]
+#: What the classes of exceptions are; the most special one counts. `transient`: another attempt may
+#: succeed. `permanent`: none will. `throttled`: it is too early, which is not the message's fault.
+Classify = Mapping[type[Exception], Literal["transient", "permanent", "throttled"]]
 
 #: Seconds until a throttled message comes back, unless its exception says `retry_after`.
 _PAUSE = 1.0
@@ -92,7 +89,7 @@ def failure_of(error: Exception, classify: Classify) -> Failure:
     return Failure.retry(said)
 
 
-def _class_of(error: Exception, classify: Classify) -> ErrorClass:
+def _class_of(error: Exception, classify: Classify) -> str:
     for cls in type(error).__mro__:
         kind = classify.get(cls)
         if kind is not None:
