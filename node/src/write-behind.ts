@@ -1,12 +1,6 @@
 /** Write-behind: entries are accepted at once and written in batches. */
 
-import {
-  checkDuration,
-  checkFunction,
-  checkOptions,
-  checkSignal,
-  wrong,
-} from "./check.js";
+import { checkDuration, checkFunction, checkOptions, checkSignal, wrong } from "./check.js";
 import { type SignalOptions, signalOf } from "./delivery.js";
 import {
   type Batch,

@@ -26,6 +26,7 @@ fn open() -> (Runtime, Client, Queue) {
 
 fn receive(max_messages: u32, wait: Duration) -> ReceiveOptions {
     ReceiveOptions {
+        keep_lock: false,
         max_messages,
         flags: Flags::None,
         wait,
