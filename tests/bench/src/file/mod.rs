@@ -1,6 +1,7 @@
 //! The durable engine.
 
 mod callers;
+mod languages;
 mod one_store;
 mod opening;
 mod processes;
@@ -34,6 +35,7 @@ pub fn rows() -> Result<Vec<Row>> {
     rows.push(processes::row()?);
     rows.push(waking::row()?);
     rows.extend(opening::rows()?);
+    rows.extend(languages::rows()?);
     Ok(rows)
 }
 
