@@ -283,7 +283,9 @@ fn an_idle_consumer_ends_asks_and_can_be_asked_again() {
     let consumer = queue.consume(options).unwrap();
     assert!(wait(consumer.next()).is_none());
     send(&queue, &["a"]);
-    assert_eq!(body(&next(&consumer)), "a");
+    let a = next(&consumer);
+    assert_eq!(body(&a), "a");
+    now(a.ack()).unwrap();
     drop(consumer);
 
     let options = ConsumerOptions::new().idle(LOCK);

@@ -293,7 +293,6 @@ mod tests {
                 ("role_arn", "arn:aws:iam::1:role/r"),
                 ("external_id", "x"),
                 ("fifo", "true"),
-                ("shards", "4"),
                 ("dead_letter_queue", "dead"),
                 ("long_delay", "hop"),
                 ("redrive", "native"),
@@ -312,9 +311,11 @@ mod tests {
             Some("x")
         );
         assert_eq!(options.fifo, Some(true));
-        assert_eq!((options.shards, options.polls), (4, 10));
+        assert_eq!((options.shards, options.polls), (1, 10));
         assert_eq!(options.timeout, Duration::from_secs(3));
         assert!(options.long_delay && options.native_redrive && options.high_throughput);
+        let sharded = read(None, &[("fifo", "true"), ("shards", "4")]).unwrap();
+        assert_eq!(sharded.shards, 4);
     }
 
     #[test]
