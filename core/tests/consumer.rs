@@ -106,6 +106,32 @@ fn hands_are_bounded_and_so_is_what_is_fetched_ahead() {
     assert_eq!(body(&next(&consumer)), "d");
 }
 
+/// Whoever asks may receive at once, and so may the pump on its thread.
+#[test]
+fn who_asks_gets_what_was_sent_first() {
+    const SENT: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    for round in 0..500 * soak() {
+        let kit = Kit::new();
+        let queue = kit.queue(QueueOptions::default());
+        send(&queue, &SENT);
+        let options = ConsumerOptions::new().concurrency(4).prefetch(2);
+        let consumer = queue.consume(options).unwrap();
+        let mut came = Vec::new();
+        while came.len() < SENT.len() {
+            let batch = if round % 2 == 0 {
+                vec![next(&consumer)]
+            } else {
+                wait(consumer.next_batch(2)).expect("the consumer goes on")
+            };
+            for delivery in batch {
+                came.push(body(&delivery).to_owned());
+                now(delivery.ack()).unwrap();
+            }
+        }
+        assert_eq!(came, SENT, "in round {round}");
+    }
+}
+
 #[test]
 fn without_prefetch_nothing_is_taken_before_somebody_asks() {
     let kit = Kit::new();

@@ -1,7 +1,8 @@
 //! Receives what is wanted, again and again, until the consumer stops. It owns the reconnect: any
 //! failure is seen in the status and tried again.
 
-use std::pin::pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use super::shared::Shared;
@@ -16,12 +17,11 @@ pub(super) async fn pump(shared: Arc<Shared>) {
     while let Some(received) = stop.run_until_cancelled(receive(&shared)).await {
         let now = shared.queue.clock().now();
         match received {
-            Ok(deliveries) => {
+            Ok(late) => {
                 failures = 0;
                 shared
                     .failure
                     .send_if_modified(|failure| failure.take().is_some());
-                let late = shared.put(deliveries, now);
                 shared.looks.send_modify(|count| *count += 1);
                 let _ = shared.release(&late).await;
             }
@@ -46,7 +46,8 @@ pub(super) async fn pump(shared: Arc<Shared>) {
     shared.pumped.cancel();
 }
 
-/// Waits until something is wanted, and receives it. One that is not wanted any more is given up.
+/// Waits until something is wanted, and receives it into the buffer. One that is not wanted any more
+/// is given up. Answers what came too late, after the stop.
 async fn receive(shared: &Arc<Shared>) -> Result<Vec<Delivery>> {
     loop {
         let want = shared.want();
@@ -54,17 +55,31 @@ async fn receive(shared: &Arc<Shared>) -> Result<Vec<Delivery>> {
             shared.room.notified().await;
             continue;
         }
-        let reply = shared.receive(want, shared.options.wait);
-        let pending = match reply.try_now() {
-            Ok(received) => return received,
+        let turn = shared.turn();
+        let pending = match shared.receive(want, shared.options.wait).try_now() {
+            Ok(received) => return received.map(|deliveries| shared.take_in(deliveries)),
             Err(pending) => pending,
         };
+        drop(turn);
         let mut pending = pin!(pending);
         loop {
             tokio::select! {
-                received = &mut pending => return received,
+                late = taken_in(shared, pending.as_mut()) => return late,
                 () = shared.room.notified() => if shared.want() == 0 { break },
             }
         }
     }
+}
+
+/// Takes in what comes of a receive in the very turn that it comes in.
+async fn taken_in(
+    shared: &Shared,
+    mut pending: Pin<&mut impl Future<Output = Result<Vec<Delivery>>>>,
+) -> Result<Vec<Delivery>> {
+    poll_fn(|context| {
+        let _turn = shared.turn();
+        let polled = pending.as_mut().poll(context);
+        polled.map_ok(|deliveries| shared.take_in(deliveries))
+    })
+    .await
 }

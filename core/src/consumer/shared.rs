@@ -5,7 +5,6 @@
 
 use std::collections::VecDeque;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -32,8 +31,9 @@ pub(crate) struct Shared {
     pub(super) begins: bool,
     /// Whether a look for messages costs no more than a call.
     local: bool,
-    /// Whether somebody looks.
-    looking: AtomicBool,
+    /// Held from the taking of messages out of the queue until they are in the buffer or in hands, so
+    /// that who asks and the pump keep the order between them. Before `state`.
+    receiving: Mutex<()>,
     state: Mutex<State>,
     /// Something can be taken, or the consumer has stopped.
     work: Notify,
@@ -93,7 +93,7 @@ impl Shared {
         Self {
             begins: queue.has(Capability::Begin),
             local: queue.provider().is_local(),
-            looking: AtomicBool::new(false),
+            receiving: Mutex::default(),
             queue,
             options,
             state: Mutex::default(),
@@ -105,6 +105,13 @@ impl Shared {
             looks: watch::Sender::new(0),
             pumped: CancellationToken::new(),
         }
+    }
+
+    /// The right to take messages out of the queue.
+    pub(super) fn turn(&self) -> MutexGuard<'_, ()> {
+        self.receiving
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -128,8 +135,10 @@ impl Shared {
     /// Receives a message that is there right into the hands of who asks: where that is only a call
     /// it spares the buffer, the pump and its threads.
     fn take_begun(self: &Arc<Self>) -> Option<Delivery> {
+        let turn = self.turn();
         let mut state = self.state();
-        if state.stopped || !state.has_free_hand(&self.options) {
+        // What the pump has brought meanwhile was there before.
+        if state.stopped || !state.has_free_hand(&self.options) || state.buffer.len() > 0 {
             return None;
         }
         state.reserved += 1;
@@ -153,6 +162,7 @@ impl Shared {
             self.idle.notify_waiters();
         }
         drop(state);
+        drop(turn);
         if stopped {
             self.give_back(received.into_iter().collect());
             return None;
@@ -162,18 +172,19 @@ impl Shared {
 
     /// Receives what is there, up to `max` and what may be fetched ahead, on the thread of who asks.
     fn look(self: &Arc<Self>, max: usize) {
-        if self.looking.swap(true, Ordering::Acquire) {
+        // What somebody else takes out meanwhile is given to those who ask.
+        let Ok(turn) = self.receiving.try_lock() else {
             return;
-        }
+        };
         let want = self.want_and(max);
         if want > 0
             && let Ok(Ok(deliveries)) = self.receive(want, Duration::ZERO).try_now()
             && !deliveries.is_empty()
         {
             let late = self.put(deliveries, self.queue.clock().recent());
+            drop(turn);
             self.give_back(late);
         }
-        self.looking.store(false, Ordering::Release);
     }
 
     /// How many messages are to be received now.
@@ -202,8 +213,12 @@ impl Shared {
         }
     }
 
-    /// Takes in what was received. Answers what came too late, after the stop.
-    pub(super) fn put(&self, deliveries: Vec<Delivery>, now: Tick) -> Vec<Delivery> {
+    /// Takes in what the pump received. Answers what came too late, after the stop.
+    pub(super) fn take_in(&self, deliveries: Vec<Delivery>) -> Vec<Delivery> {
+        self.put(deliveries, self.queue.clock().now())
+    }
+
+    fn put(&self, deliveries: Vec<Delivery>, now: Tick) -> Vec<Delivery> {
         let mut state = self.state();
         state.last_receive = Some(now);
         if state.stopped {
