@@ -176,7 +176,8 @@ class TestFork:
 client, queue = opened()
 queue.send("parent's")
 delivery = queue.receive_one(0)
-consumer = queue.consume(prefetch=2)
+# It fetches ahead, and would take what the loop waits for.
+consumer = client.queue("others").consume(prefetch=2)
 session = queue.session("s")
 
 async def parent_loop():
