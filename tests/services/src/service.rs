@@ -13,12 +13,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const STARTS: u32 = 3;
 
 /// Runs a command until it ends, or until the input does, which comes with the end of the process
-/// that holds its other side.
+/// that holds its other side. One that does not end when it is told to is killed.
 const SUPERVISE: &str = r#"
 exec 3<&0
 "$@" </dev/null 3<&- &
 child=$!
-{ read -r _ <&3; kill -TERM $child; } &
+{ read -r _ <&3; kill -TERM $child; sleep 5; kill -KILL $child; } 2>/dev/null &
 waiter=$!
 wait $child
 kill $waiter 2>/dev/null
