@@ -1,33 +1,13 @@
 /* The store of `file:`, in use and looked at from outside. */
 
-#include <ftw.h>
-#include <stdio.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include "completion.h"
+#include "folder.h"
 
-static int remove_one(const char *path, const struct stat *stat, int type, struct FTW *place) {
-    (void)stat, (void)type, (void)place;
-    return remove(path);
-}
-
-/* A folder of this test's own. */
-static char folder[] = "/tmp/queue-runtime-XXXXXX";
-
-static void open_folder(void) {
-    strcpy(folder + sizeof folder - 7, "XXXXXX");
-    CHECK(mkdtemp(folder) != NULL);
-}
-
-/* Threads of a store may outlive its last client by the work they are at. */
-static void remove_folder(void) {
-    struct stat found;
-    while (stat(folder, &found) == 0) nftw(folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
-}
+/* The folder of the test that runs. */
+static char folder[FOLDER_PATH];
 
 static qrt_client_t *open_client(qrt_runtime_t *runtime) {
-    char url[128];
+    char url[2 * FOLDER_PATH];
     qrt_client_t *client = NULL;
     qrt_op_t *op = NULL;
     snprintf(url, sizeof url, "file://%s?segment_bytes=4194304", folder);
@@ -67,7 +47,7 @@ static void what_is_sent_outlives_its_runtime(void) {
     qrt_queue_t *queue;
     qrt_receive_options_t three = QRT_RECEIVE_OPTIONS_INIT;
     qrt_batch_t *batch = NULL;
-    open_folder();
+    CHECK(folder_make(folder));
     fill();
     runtime = new_runtime(0);
     client = open_client(runtime);
@@ -80,7 +60,7 @@ static void what_is_sent_outlives_its_runtime(void) {
     qrt_client_free(client);
     CHECK(qrt_runtime_shutdown(runtime, PATIENCE_MS, NULL) == QRT_OK);
     qrt_runtime_free(runtime);
-    remove_folder();
+    folder_remove(folder);
 }
 
 static int contains(qrt_bytes_t bytes, const char *part) {
@@ -90,14 +70,14 @@ static int contains(qrt_bytes_t bytes, const char *part) {
 static void a_store_is_verified_from_outside(void) {
     qrt_buffer_t *report = NULL;
     qrt_bytes_t json;
-    open_folder();
+    CHECK(folder_make(folder));
     fill();
     CHECK(qrt_store_verify(text(folder), &report, NULL) == QRT_OK);
     json = qrt_buffer_bytes(report);
     CHECK(contains(json, "\"name\":\"jobs\",\"messages\":3,\"dead\":0"));
     CHECK(contains(json, "\"damaged\":[]"));
     qrt_buffer_free(report);
-    remove_folder();
+    folder_remove(folder);
 }
 
 struct lines {
@@ -114,23 +94,23 @@ static int32_t count_lines(void *user_data, qrt_bytes_t more) {
 
 static void a_dump_has_a_line_for_each_record(void) {
     struct lines lines = {0, 0, 0}, refused = {0, 0, 1};
-    open_folder();
+    CHECK(folder_make(folder));
     fill();
     CHECK(qrt_store_dump(text(folder), count_lines, &lines, NULL) == QRT_OK);
     CHECK(lines.count >= 4);
     CHECK(qrt_store_dump(text(folder), count_lines, &refused, NULL) == QRT_ERR_UNAVAILABLE);
     CHECK(refused.calls == 1);
-    remove_folder();
+    folder_remove(folder);
 }
 
 static void what_is_no_store_is_refused(void) {
     qrt_buffer_t *report = (qrt_buffer_t *)&report;
     qrt_error_t *error = NULL;
-    open_folder();
+    CHECK(folder_make(folder));
     CHECK(qrt_store_verify(text(folder), &report, &error) != QRT_OK && report == NULL);
     CHECK(contains(qrt_error_message(error), folder));
     qrt_error_free(error);
-    remove_folder();
+    folder_remove(folder);
 }
 
 int main(void) {

@@ -7,6 +7,7 @@ use crate::config::{QueueDefinition, QueueOptions};
 use crate::dead_letter::REDRIVE_COUNT;
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::Message;
+use crate::settlement::Guard;
 
 /// What the built-in engines can do.
 pub(super) const NATIVE: &[Capability] = &[
@@ -126,5 +127,42 @@ pub(super) fn already_exists() -> Error {
     Error::new(
         ErrorKind::AlreadyExists,
         "there is a queue of this name already",
+    )
+}
+
+/// A receipt of somebody else's.
+#[cold]
+pub(super) fn foreign() -> Error {
+    Error::new(
+        ErrorKind::InvalidReceipt,
+        "the receipt is not of this queue",
+    )
+}
+
+/// A delivery that is over: by its lock's end, or by a settlement.
+#[cold]
+pub(super) fn over(lapsed: bool, guard: Guard) -> Error {
+    match (lapsed, guard) {
+        (false, _) => Error::new(
+            ErrorKind::InvalidReceipt,
+            "the delivery was settled before; a receipt works once",
+        ),
+        (true, Guard::Session) => Error::new(
+            ErrorKind::SessionLockLost,
+            "the session's lock ended before; its messages went back",
+        ),
+        (true, Guard::Delivery) => Error::new(
+            ErrorKind::LockLost,
+            "the lock ended before; the message went back",
+        ),
+    }
+}
+
+/// Whoever held the session does not any more.
+#[cold]
+pub(super) fn hold_is_over() -> Error {
+    Error::new(
+        ErrorKind::SessionLockLost,
+        "the session's lock ended; accept the session again",
     )
 }

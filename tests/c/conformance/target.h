@@ -7,8 +7,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Of a path of a folder, and of a URL that has it. */
-enum { TARGET_FOLDER = 256, TARGET_URL = 1024 };
+/* Of a URL, with the path of a folder in it. */
+enum { TARGET_URL = 1024 };
 
 struct target {
     const char *url;
@@ -22,12 +22,6 @@ struct target {
 
 /* Whether this capability is not unsupported. */
 bool target_supports(const struct target *target, const char *capability);
-
-/* A new, empty folder for a store; false when there is none. */
-bool target_folder(char folder[TARGET_FOLDER]);
-
-/* Removes a folder with all that is in it. */
-void target_remove(const char *folder);
 
 /* The URL of the store in this folder. */
 void target_url(const struct target *target, const char *folder, char url[TARGET_URL]);

@@ -18,7 +18,7 @@ bool world_open(struct world *world, const struct target *target, const json_t *
     world->options = options == NULL ? strdup("") : json_dumps(options, 0);
     if (target->server)
         snprintf(world->prefix, sizeof world->prefix, "c%d-%u-", (int)getpid(), worlds++);
-    if (!target_folder(world->folder)) return fail(&world->failure, "no folder");
+    if (!folder_make(world->folder)) return fail(&world->failure, "no folder");
     target_url(target, world->folder, world->url);
     /* Of one thread, background work is done in its order: `pending` sees all that is due. */
     runtime.config = text_of("{\"worker_threads\": 1}");
@@ -43,7 +43,7 @@ void world_close(struct world *world) {
     free(world->options);
     qrt_runtime_shutdown(world->runtime, PATIENCE_MS, NULL);
     qrt_runtime_free(world->runtime);
-    target_remove(world->folder);
+    folder_remove(world->folder);
 }
 
 static qrt_status_t open_client(struct world *world, qrt_bytes_t name, qrt_bytes_t url,

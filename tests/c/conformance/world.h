@@ -5,6 +5,7 @@
 
 #include <jansson.h>
 
+#include "../folder.h"
 #include "names.h"
 #include "target.h"
 #include "text.h"
@@ -16,7 +17,7 @@ struct world {
     const struct target *target;
     qrt_runtime_t *runtime;
     /* Where the store is, and its URL. */
-    char folder[TARGET_FOLDER], url[TARGET_URL];
+    char folder[FOLDER_PATH], url[TARGET_URL];
     /* Before the names of all queues: on a server they are the scenario's own. */
     char prefix[32];
     bool virtual_clock;

@@ -10,8 +10,9 @@ use super::state::State;
 use crate::clock::Tick;
 use crate::config::OnFailure;
 use crate::dead_letter::reason;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::provider::{Moment, ReceiveRequest, Received};
+use crate::providers::embedded::{foreign, over};
 use crate::settlement::{Guard, Receipt, Settlement, Verb};
 
 impl State {
@@ -242,32 +243,5 @@ impl State {
         self.entries[index].due = until;
         self.wheel.set(&mut self.entries, index);
         Ok(until)
-    }
-}
-
-#[cold]
-pub(super) fn foreign() -> Error {
-    Error::new(
-        ErrorKind::InvalidReceipt,
-        "the receipt is not of this queue",
-    )
-}
-
-/// A delivery that is over: by its lock's end, or by a settlement.
-#[cold]
-fn over(lapsed: bool, guard: Guard) -> Error {
-    match (lapsed, guard) {
-        (false, _) => Error::new(
-            ErrorKind::InvalidReceipt,
-            "the delivery was settled before; a receipt works once",
-        ),
-        (true, Guard::Session) => Error::new(
-            ErrorKind::SessionLockLost,
-            "the session's lock ended before; its messages went back",
-        ),
-        (true, Guard::Delivery) => Error::new(
-            ErrorKind::LockLost,
-            "the lock ended before; the message went back",
-        ),
     }
 }

@@ -6,12 +6,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use super::deliver::foreign;
 use super::lanes::{Hold, Session};
 use super::state::State;
 use crate::clock::Tick;
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{AcceptRequest, Moment, SessionLock};
+use crate::providers::embedded::{foreign, hold_is_over};
 use crate::settlement::{Guard, Receipt};
 
 impl State {
@@ -80,10 +80,7 @@ impl State {
         if hold.is_some_and(|hold| hold.token == token) {
             Ok(slot)
         } else {
-            Err(Error::new(
-                ErrorKind::SessionLockLost,
-                "the session's lock ended; accept the session again",
-            ))
+            Err(hold_is_over())
         }
     }
 

@@ -6,8 +6,9 @@ use super::moves::word;
 use super::step::Step;
 use crate::clock::Tick;
 use crate::dead_letter::reason;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::provider::{ReceiveRequest, SessionLock};
+use crate::providers::embedded::{foreign, hold_is_over, over};
 use crate::providers::file::index::layout::{Message, NEVER, NIL, Queue, flag, standing};
 use crate::providers::file::index::list;
 use crate::providers::file::index::region::Cell;
@@ -315,37 +316,7 @@ impl Step<'_> {
         }
         match self.r.find::<Session>(slot) {
             Some(session) if session.hold.get() == token => Ok(slot),
-            _ => Err(Error::new(
-                ErrorKind::SessionLockLost,
-                "the session's lock ended; accept the session again",
-            )),
+            _ => Err(hold_is_over()),
         }
-    }
-}
-
-#[cold]
-fn foreign() -> Error {
-    Error::new(
-        ErrorKind::InvalidReceipt,
-        "the receipt is not of this queue",
-    )
-}
-
-/// A delivery that is over: by its lock's end, or by a settlement.
-#[cold]
-fn over(lapsed: bool, guard: Guard) -> Error {
-    match (lapsed, guard) {
-        (false, _) => Error::new(
-            ErrorKind::InvalidReceipt,
-            "the delivery was settled before; a receipt works once",
-        ),
-        (true, Guard::Session) => Error::new(
-            ErrorKind::SessionLockLost,
-            "the session's lock ended before; its messages went back",
-        ),
-        (true, Guard::Delivery) => Error::new(
-            ErrorKind::LockLost,
-            "the lock ended before; the message went back",
-        ),
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! One lock holds entries and counts together, so that the counts add up at every moment.
 
+mod state;
+
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::{Mutex, MutexGuard};
@@ -9,6 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use self::state::{Counts, Due, Journaled, Lane, Stage, State};
 use super::entry::Entry;
 use super::locked;
 use super::metrics::{Observed, WriteBehindMetrics};
@@ -76,81 +79,6 @@ pub(super) struct Buffer {
     progress: Notify,
     /// There may be less to pull from the journal, or room for more of it.
     pull: Notify,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Stage {
-    Open,
-    /// Nothing more is taken in; what is there is written.
-    Draining,
-    /// What is there stays.
-    Stopped,
-}
-
-struct State {
-    stage: Stage,
-    lanes: Box<[Lane]>,
-    counts: Counts,
-    observed: Observed,
-    /// Bytes of all that takes room.
-    bytes: u64,
-    /// The number of the next entry that comes into a lane.
-    next: u64,
-    /// What has a smaller number is due at once.
-    flush_to: u64,
-    /// Those who wait for room. Nobody goes before them.
-    waiting: usize,
-    /// Given up, and for the program to take. They take room.
-    rejected: VecDeque<RejectedEntry>,
-    /// What was on its way when writing stopped.
-    unwritten: Vec<Queued>,
-    /// Of a write-behind that has one.
-    journal: Journaled,
-}
-
-/// What is known of the journal.
-#[derive(Default)]
-struct Journaled {
-    /// Whether somebody pulls entries out of it: lanes that are empty may not stay so.
-    pulling: bool,
-    /// Of the depth and its bytes, what is in the journal.
-    depth: u64,
-    bytes: u64,
-    /// Entries that were counted and are on their way into it.
-    sending: u64,
-    /// Nothing is sent into it while it is counted anew.
-    paused: bool,
-    /// Numbers of entries that went back into it, and get others when they come again.
-    voided: u64,
-}
-
-#[derive(Clone, Copy, Default)]
-struct Counts {
-    enqueued: u64,
-    persisted: u64,
-    failed: u64,
-    retries: u64,
-    batches: u64,
-    /// Accepted, and neither persisted nor failed.
-    depth: u64,
-}
-
-#[derive(Default)]
-struct Lane {
-    queued: VecDeque<Queued>,
-    bytes: usize,
-    /// Of each batch that was cut and is not done, in order: its first entry's number and time.
-    cut: VecDeque<(u64, Tick)>,
-}
-
-/// When a lane has something to write.
-enum Due {
-    Now,
-    At(Tick),
-    /// When something comes.
-    Later,
-    /// Nothing will come any more.
-    Never,
 }
 
 /// An entry that is not taken in: for an error, or until there is room.
@@ -688,160 +616,6 @@ impl Buffer {
         let oldest = oldest.map(|(_, at)| at).min();
         let age = oldest.map_or(Duration::ZERO, |at| self.tasks.clock().now().since(at));
         (state.observed.clone(), age)
-    }
-}
-
-impl State {
-    /// Counts an entry of this size in, if there is room for it and no more than this many wait.
-    #[inline]
-    fn admit(&mut self, limits: &Limits, bytes: u64, waiting: usize) -> Result<bool> {
-        if self.stage != Stage::Open {
-            return Err(Error::closed("write-behind"));
-        }
-        if bytes > limits.max_bytes {
-            return Err(Error::too_large(bytes, limits.max_bytes));
-        }
-        let held = self.counts.depth + self.rejected.len() as u64;
-        let fits = held < limits.max_entries && self.bytes + bytes <= limits.max_bytes;
-        if self.waiting > waiting || !fits {
-            return Ok(false);
-        }
-        self.counts.enqueued += 1;
-        self.counts.depth += 1;
-        self.bytes += bytes;
-        Ok(true)
-    }
-
-    /// Puts an entry that was counted into its lane. Answers whether the lane is to be woken.
-    #[inline]
-    fn put(
-        &mut self,
-        lane: usize,
-        limits: &Limits,
-        entry: Entry,
-        came: Came,
-        bytes: u64,
-        at: Tick,
-    ) -> bool {
-        let number = self.next;
-        self.next += 1;
-        let to = &mut self.lanes[lane];
-        let full_before = to.bytes >= limits.batch_bytes;
-        to.bytes += entry.bytes();
-        to.queued.push_back(Queued {
-            entry,
-            came,
-            bytes,
-            number,
-            at,
-        });
-        // The first arms the timer, and whatever fills a batch makes it due.
-        let length = to.queued.len();
-        let full = to.bytes >= limits.batch_bytes;
-        length == 1 || length == limits.batch_entries || (full && !full_before)
-    }
-
-    /// An entry takes no room any more.
-    fn leave(&mut self, queued: &Queued) {
-        self.counts.depth -= 1;
-        self.bytes -= queued.bytes;
-        if let Came::Journal(_) = queued.came {
-            self.journal.depth -= 1;
-            self.journal.bytes -= queued.bytes;
-        }
-    }
-
-    /// The journal holds this much. What is more than was known of counts as accepted: an earlier
-    /// process left it, or it was written and comes again because it could not be acknowledged.
-    fn recount(&mut self, depth: u64, bytes: u64) {
-        let known = (self.journal.depth, self.journal.bytes);
-        self.counts.enqueued = self.counts.enqueued + depth - known.0;
-        self.counts.depth = self.counts.depth + depth - known.0;
-        self.bytes = self.bytes + bytes - known.1;
-        (self.journal.depth, self.journal.bytes) = (depth, bytes);
-    }
-
-    /// Takes what came from the journal out of the lanes.
-    fn void(&mut self) {
-        for lane in &mut self.lanes {
-            let before = lane.queued.len();
-            lane.queued
-                .retain(|queued| !matches!(queued.came, Came::Journal(_)));
-            self.journal.voided += (before - lane.queued.len()) as u64;
-            lane.bytes = lane.queued.iter().map(|queued| queued.entry.bytes()).sum();
-        }
-    }
-
-    fn all_pulled(&self) -> bool {
-        self.next >= self.counts.enqueued + self.journal.voided
-    }
-
-    /// How many entries of the journal are to be pulled: two batches for each lane wait at most.
-    fn wanted(&self, limits: &Limits) -> usize {
-        let queued: usize = self.lanes.iter().map(|lane| lane.queued.len()).sum();
-        let bytes: usize = self.lanes.iter().map(|lane| lane.bytes).sum();
-        let most = 2 * limits.batch_entries * self.lanes.len();
-        if bytes >= 2 * limits.batch_bytes * self.lanes.len() {
-            return 0;
-        }
-        most.saturating_sub(queued).min(limits.batch_entries)
-    }
-
-    fn due(&self, lane: usize, limits: &Limits, now: Tick) -> Due {
-        let lane = &self.lanes[lane];
-        let Some(first) = lane.queued.front() else {
-            return match self.stage {
-                Stage::Open => Due::Later,
-                Stage::Draining if self.journal.pulling => Due::Later,
-                Stage::Draining | Stage::Stopped => Due::Never,
-            };
-        };
-        let deadline = first.at + limits.interval;
-        match self.stage {
-            Stage::Stopped => Due::Never,
-            Stage::Draining => Due::Now,
-            Stage::Open if lane.is_full(limits) => Due::Now,
-            Stage::Open if first.number < self.flush_to + self.journal.voided => Due::Now,
-            Stage::Open if deadline <= now => Due::Now,
-            Stage::Open => Due::At(deadline),
-        }
-    }
-
-    fn cut(&mut self, lane: usize, limits: &Limits) -> Vec<Queued> {
-        let lane = &mut self.lanes[lane];
-        let mut batch = Vec::with_capacity(lane.queued.len().min(limits.batch_entries));
-        let mut bytes = 0;
-        while batch.len() < limits.batch_entries
-            && let Some(next) = lane.queued.front()
-            && (batch.is_empty() || bytes + next.entry.bytes() <= limits.batch_bytes)
-        {
-            bytes += next.entry.bytes();
-            batch.extend(lane.queued.pop_front());
-        }
-        lane.bytes -= bytes;
-        lane.cut
-            .extend(batch.first().map(|first| (first.number, first.at)));
-        batch
-    }
-
-    /// Everything with a smaller number is done.
-    fn done_to(&self) -> u64 {
-        let oldest = self.lanes.iter().filter_map(Lane::oldest);
-        let oldest = oldest.map(|(number, _)| number);
-        let left = self.unwritten.iter().map(|queued| queued.number);
-        oldest.chain(left).min().unwrap_or(self.next)
-    }
-}
-
-impl Lane {
-    /// Number and time of the oldest entry that is not done.
-    fn oldest(&self) -> Option<(u64, Tick)> {
-        let queued = self.queued.front().map(|queued| (queued.number, queued.at));
-        self.cut.front().copied().or(queued)
-    }
-
-    fn is_full(&self, limits: &Limits) -> bool {
-        self.queued.len() >= limits.batch_entries || self.bytes >= limits.batch_bytes
     }
 }
 
