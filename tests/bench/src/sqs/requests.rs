@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use queue_runtime_core::consumer::ConsumerOptions;
-use queue_runtime_core::{Message, Queue, ReceiveOptions, Runtime, RuntimeConfig, Verb};
+use queue_runtime_core::{
+    ConsumerOptions, Message, Queue, ReceiveOptions, Runtime, RuntimeConfig, Verb,
+};
 use queue_runtime_services::{Proxy, Service};
 
 use super::AREA;
