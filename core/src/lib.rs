@@ -49,6 +49,8 @@ pub use capability::{Capabilities, Capability, Limits, Support};
 pub use client::{Client, connect};
 pub use clock::{Clock, Tick, Timestamp};
 pub use config::*;
+#[doc(hidden)]
+pub use consumer::Standing;
 pub use consumer::{
     CancelCause, Consumer, ConsumerOptions, ConsumerStatus, DrainReport, Failure, Worker,
 };
@@ -59,7 +61,7 @@ pub use message::{Headers, Message, MessageId, Properties, SendResult};
 pub use providers::SCHEMES;
 pub use queue::{MessageState, Peeked, Queue, ReceiveOptions, SessionOptions, Statistics};
 pub use reply::Reply;
-pub use resilience::Retry;
+pub use resilience::{Breaker, BreakerState, Retry};
 pub use runtime::Runtime;
 pub use sessions::Session;
 pub use settlement::{Guard, Receipt, Settlement, Verb};

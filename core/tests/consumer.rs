@@ -6,41 +6,17 @@
 mod common;
 
 use std::collections::HashMap;
-use std::future::Future;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use common::{HOUR, Kit, STUCK, bodies, body, look, ms, now, soak};
+use common::{HOUR, Kit, STUCK, bodies, body, eventually, look, ms, now, soak, wait};
 use queue_runtime_core::{
     CancelCause, Consumer, ConsumerOptions, Create, DeadLetterFilter, Delivery, DrainReport,
     ErrorKind, Failure, Message, Queue, QueueOptions, ReceiveOptions, Retry, Runtime,
 };
 
 const LOCK: Duration = Duration::from_secs(30);
-
-/// Waits for a future, on this thread, as long as nothing is stuck.
-#[track_caller]
-fn wait<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build();
-    let watched = async { tokio::time::timeout(STUCK, future).await };
-    runtime
-        .unwrap()
-        .block_on(watched)
-        .expect("nothing is stuck")
-}
-
-/// Lets background work go on until this holds.
-#[track_caller]
-fn eventually(what: &str, holds: impl Fn() -> bool) {
-    let deadline = Instant::now() + STUCK;
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what}: not within {STUCK:?}");
-        std::thread::yield_now();
-    }
-}
 
 fn send(queue: &Queue, bodies: &[&'static str]) {
     for body in bodies {

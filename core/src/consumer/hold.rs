@@ -193,6 +193,14 @@ impl Held {
         self.kept.cancel(self.index as usize, cause);
     }
 
+    /// What its consumer makes of a verb that is about to settle it.
+    #[inline]
+    pub(crate) fn soften(&self, verb: &mut Verb) {
+        if let Some(consumer) = &self.kept.consumer {
+            consumer.soften(self.entry().hand(), verb);
+        }
+    }
+
     /// The delivery was settled by this verb.
     pub(crate) fn settled(&self, verb: &Verb) {
         let stage = self.entry().stage.swap(ENDED, AcqRel);

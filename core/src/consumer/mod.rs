@@ -6,6 +6,7 @@
 
 mod buffer;
 mod drain;
+mod gate;
 mod hold;
 mod keeper;
 mod options;
@@ -22,8 +23,11 @@ use tokio::sync::watch;
 use crate::clock::Timestamp;
 use crate::delivery::Delivery;
 use crate::error::Error;
+use crate::resilience::BreakerState;
 
 pub use drain::DrainReport;
+#[doc(hidden)]
+pub use gate::Standing;
 pub use hold::CancelCause;
 pub(crate) use hold::{Held, Hold, Keep, Kept};
 pub(crate) use keeper::Keeper;
@@ -73,6 +77,14 @@ pub struct ConsumerStatus {
     pub prefetched: u64,
     /// Deliveries in hand.
     pub in_hand: u64,
+    /// Whether it was paused by hand.
+    pub paused: bool,
+    /// Whether it is held back since the process has more memory than the runtime's `memory_limit`.
+    pub over_memory: bool,
+    /// Where its breaker stands.
+    pub breaker: BreakerState,
+    /// Until when its breaker is open, if it is.
+    pub open_until: Option<Timestamp>,
 }
 
 impl Consumer {
@@ -101,15 +113,43 @@ impl Consumer {
     pub fn status(&self) -> ConsumerStatus {
         let failure = self.0.failure.borrow().clone();
         let state = self.0.state();
+        let standing = state.gate.standing();
+        let timestamp = |tick| self.0.queue.clock().timestamp(tick);
         ConsumerStatus {
             ready: failure.is_none() && !self.0.stop.is_cancelled(),
-            last_receive: state
-                .last_receive
-                .map(|tick| self.0.queue.clock().timestamp(tick)),
+            last_receive: state.last_receive.map(timestamp),
             failure,
             prefetched: state.buffered() as u64,
             in_hand: state.in_hand() as u64,
+            paused: standing.paused,
+            over_memory: standing.over_memory,
+            breaker: standing.breaker,
+            open_until: standing.open_until.map(timestamp),
         }
+    }
+
+    /// What holds it back, as it changes.
+    #[doc(hidden)]
+    pub fn standing(&self) -> watch::Receiver<Standing> {
+        self.0.standing.subscribe()
+    }
+
+    /// Receives nothing and hands nothing out until [`Consumer::resume`]; what is fetched ahead goes
+    /// back unblamed, in the background where that takes time. What is in hand goes on, its locks
+    /// kept. Again does nothing more.
+    pub fn pause(&self) {
+        self.0.pause();
+    }
+
+    /// Ends the pause. Without one it does nothing. A breaker that is open, or memory that is over
+    /// its limit, go on holding the consumer back.
+    pub fn resume(&self) {
+        self.0.resume();
+    }
+
+    /// Closes the breaker by hand, and forgets what failed.
+    pub fn reset_breaker(&self) {
+        self.0.reset_breaker();
     }
 
     /// What the last receive failed with, as it changes.

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::message::MessageId;
 use crate::provider::ReceiveRequest;
 use crate::queue::{MAX_RECEIVE, ReceiveOptions};
-use crate::resilience::Retry;
+use crate::resilience::{Breaker, Retry};
 
 /// For how long after its receive a lock is kept by default.
 pub(crate) const MAX_LOCK_RENEWAL: Duration = Duration::from_secs(10 * 60);
@@ -30,6 +30,7 @@ pub struct ConsumerOptions {
     pub(super) lock: Option<Duration>,
     pub(super) max_lock_renewal: Duration,
     pub(super) reconnect: Retry,
+    pub(super) breaker: Breaker,
     pub(super) idle: Option<Duration>,
     pub(super) on_cancel: OnCancel,
 }
@@ -72,6 +73,7 @@ impl ConsumerOptions {
             lock: None,
             max_lock_renewal: MAX_LOCK_RENEWAL,
             reconnect: Retry::default(),
+            breaker: Breaker::None,
             idle: None,
             on_cancel: OnCancel::default(),
         }
@@ -125,6 +127,20 @@ impl ConsumerOptions {
     /// How long to stay away after the n-th failed receive in a row.
     pub fn reconnect(mut self, retry: Retry) -> Self {
         self.reconnect = retry;
+        self
+    }
+
+    /// When to leave messages alone since their handlers fail: after so many failures in a row
+    /// nothing is handed out for a while, then one delivery at a time. A failure is a delivery that
+    /// was nacked, or released with a delay; an `ack` is a success; what else becomes of deliveries
+    /// says nothing. Until the breaker is closed again no attempt is used: what is nacked is
+    /// released instead, and comes back when the pause is over; the one that was tried alone, a
+    /// second later, so that another one is tried next.
+    ///
+    /// [`Breaker::None`] by default: a message that can never be handled must use up its budget, and
+    /// a breaker would take it for handlers that cannot work.
+    pub fn breaker(mut self, breaker: Breaker) -> Self {
+        self.breaker = breaker;
         self
     }
 
@@ -197,6 +213,7 @@ impl ConsumerOptions {
             return Err(Error::invalid_argument("wait", what));
         }
         self.reconnect.check()?;
+        self.breaker.check()?;
         let mut receive = ReceiveOptions::new().wait(self.wait);
         if let Some(lock) = self.lock {
             receive = receive.lock(lock);

@@ -87,6 +87,21 @@ impl Worker {
         self.consumer.status()
     }
 
+    /// Starts no handler until [`Worker::resume`]; see [`Consumer::pause`].
+    pub fn pause(&self) {
+        self.consumer.pause();
+    }
+
+    /// Ends the pause; see [`Consumer::resume`].
+    pub fn resume(&self) {
+        self.consumer.resume();
+    }
+
+    /// Closes the breaker by hand; see [`Consumer::reset_breaker`].
+    pub fn reset_breaker(&self) {
+        self.consumer.reset_breaker();
+    }
+
     /// Stops the worker; see [`Consumer::drain`].
     pub async fn drain(&self, deadline: Duration) -> DrainReport {
         self.consumer.drain(deadline).await

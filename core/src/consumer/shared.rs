@@ -13,6 +13,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::buffer::Buffer;
+use super::gate::{Gate, Pass, Standing};
 use super::hold::{Held, Keep, Kept};
 use super::options::ConsumerOptions;
 use crate::capability::Capability;
@@ -22,7 +23,9 @@ use crate::delivery::Delivery;
 use crate::error::{Error, Result};
 use crate::queue::Queue;
 use crate::reply::Reply;
+use crate::resilience::Breaker;
 use crate::settlement::Verb;
+use crate::telemetry::BreakerMetrics;
 
 pub(crate) struct Shared {
     pub(super) queue: Queue,
@@ -36,7 +39,7 @@ pub(crate) struct Shared {
     receiving: Mutex<()>,
     state: Mutex<State>,
     /// Something can be taken, or the consumer has stopped.
-    work: Notify,
+    pub(super) work: Notify,
     /// Something more is wanted.
     pub(super) room: Notify,
     /// The last delivery in hand has ended.
@@ -46,13 +49,18 @@ pub(crate) struct Shared {
     pub(super) failure: watch::Sender<Option<Error>>,
     /// How many receives of the pump have ended.
     pub(super) looks: watch::Sender<u64>,
+    /// What holds it back, if anything does.
+    pub(super) standing: watch::Sender<Standing>,
+    /// What is counted of its breaker, if it has one.
+    pub(super) breaker: Option<BreakerMetrics>,
     /// Cancelled once the pump has ended.
     pub(super) pumped: CancellationToken,
 }
 
 #[derive(Default)]
 pub(super) struct State {
-    buffer: Buffer,
+    pub(super) buffer: Buffer,
+    pub(super) gate: Gate,
     /// Deliveries that were handed out and have not ended.
     hands: Slab<Held>,
     /// Hands that are kept free for what is being received into them.
@@ -77,13 +85,16 @@ impl State {
     }
 
     fn has_free_hand(&self, options: &ConsumerOptions) -> bool {
-        self.in_hand() < options.concurrency as usize
+        self.in_hand() < options.concurrency as usize && self.gate.pass() != Pass::Nothing
     }
 
-    fn hand_out(&mut self, delivery: &Delivery) {
+    fn hand_out(&mut self, delivery: &Delivery, probe: bool) {
         if let Some(hold) = delivery.hold() {
             let hand = self.hands.insert(hold.held().clone());
             hold.held().entry().handed_out(hand);
+            if probe {
+                self.gate.probe(hand);
+            }
         }
     }
 }
@@ -94,9 +105,14 @@ impl Shared {
             begins: queue.has(Capability::Begin),
             local: queue.provider().is_local(),
             receiving: Mutex::default(),
+            state: Mutex::new(State {
+                gate: Gate::new(options.breaker),
+                ..State::default()
+            }),
+            standing: watch::Sender::default(),
+            breaker: (options.breaker != Breaker::None).then(|| queue.metrics().breaker("consume")),
             queue,
             options,
-            state: Mutex::default(),
             work: Notify::new(),
             room: Notify::new(),
             idle: Notify::new(),
@@ -142,6 +158,7 @@ impl Shared {
             return None;
         }
         state.reserved += 1;
+        let probe = state.gate.reserve();
         drop(state);
         let request = self.options.receive(1, Duration::ZERO, true);
         let reply = self.queue.start_request_one(&request, Some(self.keep()));
@@ -151,19 +168,21 @@ impl Shared {
         };
         let mut state = self.state();
         state.reserved -= 1;
-        let stopped = state.stopped;
-        if let Some(delivery) = &received
-            && !stopped
-        {
-            state.hand_out(delivery);
-            state.buffer.handed_out(delivery);
+        let late = state.stopped || !state.gate.lets(probe);
+        match &received {
+            Some(delivery) if !late => {
+                state.hand_out(delivery, probe);
+                state.buffer.handed_out(delivery);
+            }
+            _ if probe => state.gate.spare(),
+            _ => {}
         }
-        if stopped && state.in_hand() == 0 {
+        if state.stopped && state.in_hand() == 0 {
             self.idle.notify_waiters();
         }
         drop(state);
         drop(turn);
-        if stopped {
+        if late {
             self.give_back(received.into_iter().collect());
             return None;
         }
@@ -198,9 +217,14 @@ impl Shared {
         if state.stopped || state.buffer.bytes() >= self.options.prefetch_bytes {
             return 0;
         }
+        let most = match state.gate.pass() {
+            Pass::All => usize::MAX,
+            Pass::Probe => 1,
+            Pass::Nothing => return 0,
+        };
         let free = (self.options.concurrency as usize).saturating_sub(state.in_hand());
         let wanted = (state.asking + asking).min(free) + self.prefetched();
-        wanted.saturating_sub(state.buffer.len())
+        wanted.min(most).saturating_sub(state.buffer.len())
     }
 
     /// How many messages are to be fetched ahead. None are where a look costs no more than a call and
@@ -213,7 +237,7 @@ impl Shared {
         }
     }
 
-    /// Takes in what the pump received. Answers what came too late, after the stop.
+    /// Takes in what the pump received. Answers what came too late, and goes back.
     pub(super) fn take_in(&self, deliveries: Vec<Delivery>) -> Vec<Delivery> {
         self.put(deliveries, self.queue.clock().now())
     }
@@ -221,7 +245,7 @@ impl Shared {
     fn put(&self, deliveries: Vec<Delivery>, now: Tick) -> Vec<Delivery> {
         let mut state = self.state();
         state.last_receive = Some(now);
-        if state.stopped {
+        if state.stopped || state.gate.pass() == Pass::Nothing {
             return deliveries;
         }
         for delivery in deliveries {
@@ -315,14 +339,13 @@ impl Shared {
         let Some(idle) = self.options.idle else {
             return self.wait_for(max).await;
         };
-        let deadline = self.queue.clock().now() + idle;
         let mut looks = self.looks.subscribe();
         let given_up = async {
             if !self.local {
                 // Across a network nobody knows what is there before a receive has ended.
                 let _ = looks.changed().await;
             }
-            self.queue.sleep_until(deadline).await;
+            self.idle_for(idle).await;
         };
         tokio::select! {
             biased;
@@ -365,7 +388,8 @@ impl Shared {
             return Some(None);
         };
         state.asking -= std::mem::take(asked);
-        state.hand_out(&delivery);
+        let probe = state.gate.reserve();
+        state.hand_out(&delivery, probe);
         // Half of what may be fetched ahead is gone: enough for a receive of its own. Whoever looks
         // by himself need not be helped.
         let half = self.prefetched() / 2;
@@ -378,12 +402,18 @@ impl Shared {
     }
 
     /// A delivery that was in hand was settled by this verb, or dropped without one.
-    pub(super) fn ended(&self, hand: usize, session: Option<&Arc<str>>, verb: Option<&Verb>) {
+    pub(super) fn ended(
+        self: &Arc<Self>,
+        hand: usize,
+        session: Option<&Arc<str>>,
+        verb: Option<&Verb>,
+    ) {
         let skips = self.queue.definition().on_failure == OnFailure::Skip;
         let go_on = skips || matches!(verb, Some(Verb::Ack | Verb::DeadLetter { .. }));
         let mut given_up = VecDeque::new();
         let mut state = self.state();
         let kept = state.hands.try_remove(hand);
+        let mut moved = false;
         if state.stopped {
             match verb {
                 Some(_) => state.settled += 1,
@@ -392,12 +422,19 @@ impl Shared {
             if state.in_hand() == 0 {
                 self.idle.notify_waiters();
             }
-        } else if let Some(session) = session {
-            given_up = state.buffer.ended(session, go_on);
+        } else {
+            if let Some(session) = session {
+                given_up = state.buffer.ended(session, go_on);
+            }
+            moved = state.gate.ended(hand, verb, || self.queue.clock().now());
         }
         let more = state.asking > 0 && state.buffer.has_ready();
         let wanted = state.asking > 0 && state.buffer.len() == 0;
-        drop(state);
+        if moved {
+            self.regulate(state);
+        } else {
+            drop(state);
+        }
         drop(kept);
         if more {
             self.work.notify_one();

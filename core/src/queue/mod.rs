@@ -436,11 +436,11 @@ impl Queue {
         if settlements.iter().any(|s| s.verb.check().is_err()) {
             return self.start_settle_some(settlements);
         }
-        let verbs: Vec<_> = settlements.iter().map(|s| s.verb.name()).collect();
-        let held = held(&mut settlements);
         for settlement in &mut settlements {
             self.complete(settlement);
         }
+        let verbs: Vec<_> = settlements.iter().map(|s| s.verb.name()).collect();
+        let held = held(&mut settlements);
         let reply = self.0.provider.settle(settlements);
         self.finish("settle", reply, move |queue, mut results| {
             queue.place_all("settle", &mut results);
@@ -660,12 +660,15 @@ impl Queue {
         Ok(())
     }
 
-    /// Fills in the retry policy's delay.
+    /// Fills in the retry policy's delay, and lets the consumer have its say.
     fn complete(&self, settlement: &mut Settlement) {
         if let Verb::Nack { delay, .. } = &mut settlement.verb
             && delay.is_none()
         {
             *delay = Some(self.0.definition.retry.delay(settlement.attempt));
+        }
+        if let Some(held) = &settlement.held {
+            held.soften(&mut settlement.verb);
         }
     }
 

@@ -8,6 +8,7 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
+use super::breakers::{Breakers, SIDES};
 use super::queues::Queues;
 use super::series::{Histogram, LOST, PROCESSING, RECEIVED, RENEWED, SENT, STALLED, Series, VERBS};
 
@@ -50,6 +51,19 @@ impl Collector for Exposition {
             counter(name, help, show)?;
         }
         counter(
+            "breaker_transitions",
+            "Times a breaker came to a state, by what it is around",
+            |metric, series| {
+                series.breakers().try_for_each(|(side, breakers)| {
+                    breakers.transitions().try_for_each(|(state, times)| {
+                        let [provider, queue, side] = series.labelled("operation", side);
+                        let labels = [provider, queue, side, ("state", state)];
+                        count(metric, &labels, times)
+                    })
+                })
+            },
+        )?;
+        counter(
             "errors",
             "Verbs, or messages of them, that failed, by kind",
             |metric, series| {
@@ -58,6 +72,17 @@ impl Collector for Exposition {
                 })
             },
         )?;
+
+        let help = "Where a breaker stands: 0 closed, 1 half open, 2 open";
+        let mut metric =
+            encoder.encode_descriptor("breaker_state", help, None, MetricType::Gauge)?;
+        for series in &all {
+            for (side, breakers) in series.breakers() {
+                metric
+                    .encode_family(&series.labelled("operation", side))?
+                    .encode_gauge(&breakers.state())?;
+            }
+        }
 
         let kind = MetricType::Histogram;
         let name = "processing_duration";
@@ -103,6 +128,12 @@ type Label<'a> = (&'static str, &'a str);
 impl Series {
     fn labels(&self) -> [Label<'_>; 2] {
         [("provider", self.provider), ("queue", &self.queue)]
+    }
+
+    /// Those there are, with what they are around.
+    fn breakers(&self) -> impl Iterator<Item = (&'static str, &Breakers)> {
+        let all = SIDES.into_iter().zip(&self.breakers);
+        all.filter(|(_, breakers)| breakers.any())
     }
 
     fn labelled<'a>(&'a self, name: &'static str, value: &'a str) -> [Label<'a>; 3] {

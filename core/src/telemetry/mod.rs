@@ -3,6 +3,7 @@
 //! A queue's series is looked up once, when the queue is opened; counting is then a matter of a
 //! few plain loads and stores. Sums, counts and totals are made when somebody asks for the text.
 
+mod breakers;
 mod counters;
 mod exposition;
 mod queues;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 
+pub(crate) use self::breakers::BreakerMetrics;
 use self::exposition::Exposition;
 use self::queues::Queues;
 pub(crate) use self::series::QueueMetrics;

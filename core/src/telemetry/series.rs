@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use super::breakers::{BreakerMetrics, Breakers, SIDES};
 use super::counters::Counters;
 use crate::error::ErrorKind;
 
@@ -63,6 +64,8 @@ pub(super) struct Series {
     counters: Counters<COUNTERS>,
     /// By the kind's place in [`ErrorKind::ALL`]. Errors are rare enough to share their counters.
     errors: [AtomicU64; ErrorKind::ALL.len()],
+    /// By the place of their side in [`SIDES`].
+    pub(super) breakers: [Breakers; SIDES.len()],
 }
 
 impl Series {
@@ -72,6 +75,7 @@ impl Series {
             queue: queue.into(),
             counters: Counters::new(),
             errors: [const { AtomicU64::new(0) }; ErrorKind::ALL.len()],
+            breakers: Default::default(),
         }
     }
 
@@ -116,6 +120,11 @@ impl Series {
 pub(crate) struct QueueMetrics(pub(super) Arc<Series>);
 
 impl QueueMetrics {
+    /// The metrics of a breaker around this.
+    pub(crate) fn breaker(&self, side: &'static str) -> BreakerMetrics {
+        BreakerMetrics::new(self.0.clone(), side)
+    }
+
     /// Messages were stored by one send.
     #[inline]
     pub(crate) fn sent(&self, messages: usize) {

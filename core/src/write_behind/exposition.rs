@@ -8,7 +8,7 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
-use super::breaker::BreakerState;
+use super::BreakerState;
 use super::locked;
 use super::metrics::{Histogram, Observed, WriteBehindMetrics};
 use super::writer::Shared;

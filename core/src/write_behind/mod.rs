@@ -19,7 +19,6 @@
 //! ```
 
 mod batch;
-mod breaker;
 mod buffer;
 mod entry;
 mod exposition;
@@ -48,15 +47,14 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 pub use self::batch::OnRepeat;
-pub use self::breaker::{Breaker, BreakerState};
 pub use self::entry::Entry;
 pub(crate) use self::exposition::WriteBehinds;
 pub use self::metrics::WriteBehindMetrics;
 pub use self::options::WriteBehindOptions;
 pub use self::rejected::{RejectedEntry, header};
 pub use self::sink::Sink;
+pub use crate::resilience::{Breaker, BreakerState};
 
-use self::breaker::Circuit;
 use self::buffer::{Buffer, Came, full};
 use self::journal::Journal;
 use self::lanes::LaneOf;
@@ -176,7 +174,7 @@ impl WriteBehind {
             _runtime: runtime.clone(),
             retry,
             on_repeat: options.on_repeat.unwrap_or_default(),
-            circuit: Circuit::new(options.breaker.unwrap_or_default()),
+            circuit: writer::circuit(options.breaker.unwrap_or_default()),
             dead_letters,
             stop: runtime.closing().child_token(),
             name,

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::Breaker;
 use super::batch::OnRepeat;
-use super::breaker::Breaker;
 use super::buffer::Limits;
 use crate::config::options::{self, Options, list, number, put, word};
 use crate::config::{Address, duration};

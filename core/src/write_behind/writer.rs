@@ -9,15 +9,23 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::batch::{Batch, Group, OnRepeat, gather};
-use super::breaker::Circuit;
 use super::buffer::{Buffer, Came, Queued};
 use super::metrics::WriteBehindMetrics;
 use super::origin;
 use super::rejected::{DeadLetterQueue, RejectedEntry};
 use super::sink::{Target, is_bad, upsert};
 use crate::error::{Error, Result};
-use crate::resilience::Retry;
+use crate::resilience::{Breaker, BreakerState, Retry, SharedCircuit};
 use crate::runtime::{Runtime, Tasks};
+
+/// The breaker that the writers of one sink share.
+pub(super) fn circuit(policy: Breaker) -> Arc<SharedCircuit> {
+    SharedCircuit::new(policy, move |state| match state {
+        BreakerState::Open => tracing::warn!(%policy, "the sink is away: the breaker is open"),
+        BreakerState::HalfOpen => {}
+        BreakerState::Closed => tracing::info!("the sink is back: the breaker is closed"),
+    })
+}
 
 /// What the writers of one sink, and the program, share.
 pub(super) struct Shared {
@@ -28,7 +36,7 @@ pub(super) struct Shared {
     pub(super) _runtime: Runtime,
     pub(super) retry: Retry,
     pub(super) on_repeat: OnRepeat,
-    pub(super) circuit: Circuit,
+    pub(super) circuit: Arc<SharedCircuit>,
     pub(super) dead_letters: Option<DeadLetterQueue>,
     /// Ends writing at once: what is not written is left.
     pub(super) stop: CancellationToken,

@@ -88,6 +88,29 @@ pub fn now<F: Future>(future: F) -> F::Output {
     }
 }
 
+/// Waits for a future, on this thread, as long as nothing is stuck.
+#[track_caller]
+pub fn wait<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build();
+    let watched = async { tokio::time::timeout(STUCK, future).await };
+    runtime
+        .unwrap()
+        .block_on(watched)
+        .expect("nothing is stuck")
+}
+
+/// Lets background work go on until this holds.
+#[track_caller]
+pub fn eventually(what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + STUCK;
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what}: not within {STUCK:?}");
+        std::thread::yield_now();
+    }
+}
+
 /// Looks once for up to `max` messages.
 pub fn look(queue: &Queue, max: u32) -> Vec<Delivery> {
     let options = ReceiveOptions::new().max_messages(max).wait(Duration::ZERO);
