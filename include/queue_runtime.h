@@ -1456,7 +1456,7 @@ qrt_status_t qrt_write_behind_open(qrt_runtime_t *runtime,
                                    qrt_op_t **op,
                                    qrt_error_t **error);
 
-// Accepts an entry. `QRT_OK`: it is accepted, and durable if there is a journal. `QRT_PENDING`:
+// Accepts an entry. `QRT_OK`: it is accepted, and durable if it went into the journal. `QRT_PENDING`:
 // the buffer is full, or the journal's disk is waited for; `done` will run, and `qrt_op_take_unit`
 // tells. One that is cancelled takes nothing in, unless it is on its way to the journal. `flags`:
 // any of `QRT_NO_WAIT` and `QRT_MAY_BLOCK`. Copies the entry. Any thread.

@@ -1513,8 +1513,8 @@ class WriteBehind {
 public:
     explicit WriteBehind(qrt_write_behind_t *owned) : handle_(owned) {}
 
-    /// A Verb of void: accepts an entry; waits while the buffer is full. With a journal it is
-    /// durable then.
+    /// A Verb of void: accepts an entry; waits while the buffer is full. If it went
+    /// into the journal it is durable then.
     auto enqueue(Bytes body, Bytes key = {}) const { return enqueue(body, key, 0); }
     /// As enqueue(), with the error `full` instead of waiting.
     auto try_enqueue(Bytes body, Bytes key = {}) const { return enqueue(body, key, QRT_NO_WAIT); }

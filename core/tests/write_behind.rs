@@ -533,6 +533,8 @@ fn options_that_make_no_sense_are_named() {
         (r#"{"on_repeat": "never"}"#, "on_repeat"),
         (r#"{"retry": "often"}"#, "retry"),
         (r#"{"breaker": "often"}"#, "breaker"),
+        (r#"{"on_full": "drop"}"#, "on_full"),
+        (r#"{"on_full": "spill"}"#, "on_full"),
         (r#"{"dead_letter": "nowhere:"}"#, "dead_letter"),
         (r#"{"dead_letter": "memory:?lokc=1s"}"#, "lokc"),
         (r#"{"sink": "memory:"}"#, "sink"),
@@ -552,7 +554,7 @@ fn options_that_make_no_sense_are_named() {
 #[test]
 fn options_survive_both_ways_without_secrets() {
     let json = r#"{"sink":"postgres://h/db","table":"t","key":["a","b"],"columns":["c"],
-        "name":"n","max_entries":1,"max_bytes":2,"batch_size":3,"batch_bytes":4,
+        "name":"n","max_entries":1,"max_bytes":2,"on_full":"spill","batch_size":3,"batch_bytes":4,
         "flush_interval":"5ms","writers":6,"on_repeat":"cut","retry":"fixed:1s",
         "breaker":"1,2s,3","dead_letter":"memory:d","dead_letter_queue":"q",
         "journal":"memory:j","journal_queue":"r"}"#;

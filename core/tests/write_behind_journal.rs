@@ -8,7 +8,7 @@ mod write_behind_kit;
 use std::time::Duration;
 
 use common::{HOUR, Waiting, ms, now};
-use queue_runtime_core::write_behind::Breaker;
+use queue_runtime_core::write_behind::{Breaker, OnBufferFull};
 use queue_runtime_core::{
     DeadLetterFilter, Entry, ErrorKind, Message, Queue, QueueOptions, Retry, SessionOptions,
     WriteBehindOptions,
@@ -115,6 +115,68 @@ fn the_room_of_the_journal_is_the_bound() {
     kit.sink.release();
     kit.flush();
     assert_eq!(kit.sink.written(), ["a", "b", "c", "d"]);
+}
+
+fn spilling() -> WriteBehindOptions {
+    WriteBehindOptions {
+        max_entries: Some(3),
+        batch_size: Some(2),
+        on_full: Some(OnBufferFull::Spill),
+        ..journaled()
+    }
+}
+
+#[test]
+fn what_finds_no_room_is_spilled_and_written_in_order() {
+    let kit = Kit::start(spilling());
+    let journal = queue(&kit, "memory:journal", "prices-journal");
+    kit.sink.hold();
+    for body in ["a", "b", "c"] {
+        now(kit.sut.enqueue(body)).unwrap();
+    }
+    assert_eq!(depth(&journal), 0, "there was room");
+    now(kit.sut.enqueue("d")).unwrap();
+    now(kit.sut.try_enqueue("e")).unwrap();
+    let results = now(kit.sut.enqueue_many(["f", "g"].map(Entry::new)));
+    assert!(results.iter().all(Result::is_ok));
+    assert_eq!(depth(&journal), 4);
+    assert_eq!(kit.sut.metrics().current_queue_depth, 7);
+
+    // There is room in memory again, but what is in the journal goes first.
+    kit.sink.let_pass(1);
+    kit.until(|| kit.sut.metrics().total_persisted == 2);
+    now(kit.sut.enqueue("h")).unwrap();
+    assert_eq!(depth(&journal), 5);
+    kit.sink.release();
+    kit.flush();
+    let all = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    assert_eq!(kit.sink.written(), all);
+    assert_eq!(depth(&journal), 0);
+
+    kit.sink.hold();
+    now(kit.sut.enqueue("i")).unwrap();
+    assert_eq!(depth(&journal), 0, "the journal is empty: memory again");
+    kit.sink.release();
+    assert!(kit.close(HOUR).unwritten.is_empty());
+}
+
+#[test]
+fn a_batch_is_split_between_memory_and_journal() {
+    let kit = Kit::start(spilling());
+    kit.sink.hold();
+    let entries = ["a", "b", "c", "d", "e"].map(Entry::new);
+    let results = now(kit.sut.enqueue_many(entries));
+    assert!(results.iter().all(Result::is_ok));
+    let report = kit.close(Duration::ZERO);
+    let unwritten: Vec<_> = report.unwritten.iter().map(|e| e.body().to_vec()).collect();
+    assert_eq!(unwritten, [b"a", b"b", b"c"], "memory comes back");
+    assert_eq!(report.left_in_journal, 2);
+
+    // What an earlier process left goes before what comes now.
+    let next = Kit::start_on(kit.runtime.clone(), spilling()).unwrap();
+    now(next.sut.enqueue("f")).unwrap();
+    next.flush();
+    assert_eq!(next.sink.written(), ["d", "e", "f"]);
 }
 
 #[test]

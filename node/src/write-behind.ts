@@ -45,6 +45,8 @@ export interface WriteBehindOptions {
   flushInterval?: Duration | undefined;
   /** Batches that are written at the same time; 1. */
   writers?: number | undefined;
+  /** What becomes of an entry when the buffer is full: it waits, or goes into the journal. */
+  onFull?: "wait" | "spill" | undefined;
   /** What becomes of a key that comes again within a batch; the last one stands. */
   onRepeat?: "last" | "cut" | undefined;
   /** When a batch is tried again: `"exponential:100ms,2,30s,jitter"`. */
@@ -55,7 +57,7 @@ export interface WriteBehindOptions {
   deadLetter?: string | undefined;
   /** Its queue; the name with `-dead-letters`. */
   deadLetterQueue?: string | undefined;
-  /** The URL of a provider that keeps entries until they are written. */
+  /** The URL of a provider that keeps entries until they are written, or what is spilled. */
   journal?: string | undefined;
   /** Its queue; the name with `-journal`. */
   journalQueue?: string | undefined;
@@ -114,6 +116,7 @@ const OPTIONS: ReadonlySet<string> = new Set([
   "batchBytes",
   "flushInterval",
   "writers",
+  "onFull",
   "onRepeat",
   "retry",
   "breaker",

@@ -40,6 +40,8 @@ class WriteBehindOptions(TypedDict, total=False):
     flush_interval: Span
     #: Batches that are written at the same time; 1.
     writers: int
+    #: What becomes of an entry when the buffer is full: it waits, or goes into the journal.
+    on_full: Literal["wait", "spill"]
     #: What becomes of a key that comes again within a batch.
     on_repeat: Literal["last", "cut"]
     #: When a batch is tried again: `exponential:100ms,2,30s,jitter`.
@@ -50,7 +52,7 @@ class WriteBehindOptions(TypedDict, total=False):
     dead_letter: str
     #: Its queue; the name with `-dead-letters`.
     dead_letter_queue: str
-    #: The URL of a provider that keeps entries until they are written.
+    #: The URL of a provider that keeps entries until they are written, or what is spilled.
     journal: str
     #: Its queue; the name with `-journal`.
     journal_queue: str

@@ -32,8 +32,8 @@ const SESSION: &str = "write-behind";
 const LOCK: Duration = Duration::from_secs(5);
 /// What the queue of a journal holds at most, and so do its dead letters. Always the same, since a
 /// queue keeps its definition, and the bounds of a write-behind may change between two starts.
-const MAX_MESSAGES: u64 = 1 << 24;
-const MAX_BYTES: u64 = 1 << 36;
+pub(super) const MAX_ENTRIES: u64 = 1 << 24;
+pub(super) const MAX_BYTES: u64 = 1 << 36;
 
 /// The queue of a journal, and the right to write what is in it.
 pub(super) struct Opened {
@@ -64,7 +64,7 @@ pub(super) async fn open(
     };
     let limits = options.limits()?;
     for (name, asked, most) in [
-        ("max_entries", limits.max_entries, MAX_MESSAGES),
+        ("max_entries", limits.max_entries, MAX_ENTRIES),
         ("max_bytes", limits.max_bytes, MAX_BYTES),
     ] {
         if asked > most {
@@ -76,7 +76,7 @@ pub(super) async fn open(
         lock: Some(LOCK),
         // An entry is not to blame for the process it was in.
         budget: Some(u32::MAX),
-        max_messages: Some(MAX_MESSAGES),
+        max_messages: Some(MAX_ENTRIES),
         max_bytes: Some(MAX_BYTES),
         ..QueueOptions::default()
     };

@@ -40,6 +40,7 @@ mod sqlite;
 mod wanted;
 mod writer;
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -50,7 +51,7 @@ pub use self::batch::OnRepeat;
 pub use self::entry::Entry;
 pub(crate) use self::exposition::WriteBehinds;
 pub use self::metrics::WriteBehindMetrics;
-pub use self::options::WriteBehindOptions;
+pub use self::options::{OnBufferFull, WriteBehindOptions};
 pub use self::rejected::{RejectedEntry, header};
 pub use self::sink::Sink;
 pub use crate::resilience::{Breaker, BreakerState};
@@ -82,6 +83,8 @@ struct Handle {
     shared: Arc<Shared>,
     lane_of: Arc<LaneOf>,
     journal: Option<Journal>,
+    /// Whether only what memory has no room for goes into the journal.
+    spill: bool,
     /// Closed once every writer has ended.
     running: watch::Sender<()>,
 }
@@ -199,32 +202,49 @@ impl WriteBehind {
             shared,
             lane_of,
             journal,
+            spill: limits.spill,
             running,
         })))
     }
 
-    /// Accepts an entry; waits while the buffer is full. With a journal it is durable once this
-    /// returns. Dropping the future before its end takes nothing in, unless it is on its way to
+    /// Accepts an entry; waits while the buffer is full. With a journal that it does not only spill
+    /// into, it is durable once this returns. Dropping the future before its end takes nothing in, unless it is on its way to
     /// the journal. `Closed` after a close, `MessageTooLarge` for an entry above `max_bytes`.
     pub async fn enqueue(&self, entry: impl Into<Entry>) -> Result<()> {
-        let entry = entry.into();
-        let accepted = match &self.0.journal {
-            None => {
-                let lane = self.0.lane_of.lane(&entry);
-                let pushed = self.0.shared.buffer.push(lane, entry, Came::Here).await;
-                pushed.map_err(|refused| refused.error.unwrap_or_else(full))
-            }
-            Some(journal) => only(journal.enqueue(vec![entry], true).await),
-        };
+        let accepted = self.accept(entry.into(), true).await;
         accepted.map_err(|error| self.placed("enqueue", error))
     }
 
-    /// Accepts an entry if that is possible now and needs no journal, else gives it back: for what
+    /// As [`WriteBehind::enqueue`], but says `Full` instead of waiting for room.
+    pub async fn try_enqueue(&self, entry: impl Into<Entry>) -> Result<()> {
+        let accepted = self.accept(entry.into(), false).await;
+        accepted.map_err(|error| self.placed("try_enqueue", error))
+    }
+
+    async fn accept(&self, entry: Entry, wait: bool) -> Result<()> {
+        let entry = match self.enqueue_now(entry) {
+            Ok(()) => return Ok(()),
+            Err(entry) => entry,
+        };
+        if let Some(journal) = &self.0.journal {
+            return only(journal.enqueue(vec![entry], wait).await);
+        }
+        let lane = self.0.lane_of.lane(&entry);
+        let buffer = &self.0.shared.buffer;
+        let pushed = if wait {
+            buffer.push(lane, entry, Came::Here).await
+        } else {
+            buffer.try_push(lane, entry, Came::Here)
+        };
+        pushed.map_err(|refused| refused.error.unwrap_or_else(full))
+    }
+
+    /// Accepts an entry if that is possible now and takes no journal, else gives it back: for what
     /// stands on the core.
     #[doc(hidden)]
     #[inline]
     pub fn enqueue_now(&self, entry: Entry) -> Result<(), Entry> {
-        if self.0.journal.is_some() {
+        if self.0.journal.is_some() && !self.0.spill {
             return Err(entry);
         }
         let lane = self.0.lane_of.lane(&entry);
@@ -238,34 +258,24 @@ impl WriteBehind {
         self.0.running.closed().await;
     }
 
-    /// As [`WriteBehind::enqueue`], but says `Full` instead of waiting for room.
-    pub async fn try_enqueue(&self, entry: impl Into<Entry>) -> Result<()> {
-        let entry = entry.into();
-        let accepted = match &self.0.journal {
-            None => {
-                let lane = self.0.lane_of.lane(&entry);
-                let pushed = self.0.shared.buffer.try_push(lane, entry, Came::Here);
-                pushed.map_err(|refused| refused.error.unwrap_or_else(full))
-            }
-            Some(journal) => only(journal.enqueue(vec![entry], false).await),
-        };
-        accepted.map_err(|error| self.placed("try_enqueue", error))
-    }
-
     /// Accepts entries in their order, and waits while the buffer is full. Result i belongs to
     /// entry i. Dropping the future before its end leaves out those that were not taken in yet.
     pub async fn enqueue_many(&self, entries: impl IntoIterator<Item = Entry>) -> Vec<Result<()>> {
         let entries = entries.into_iter();
+        let entries = entries.map(|entry| (self.0.lane_of.lane(&entry), entry));
+        let mut entries: VecDeque<_> = entries.collect();
+        let buffer = &self.0.shared.buffer;
         let mut results = match &self.0.journal {
-            None => {
-                let lane = |entry| (self.0.lane_of.lane(&entry), entry);
-                self.0
-                    .shared
-                    .buffer
-                    .push_many(entries.map(lane).collect())
-                    .await
+            None => buffer.push_many(entries).await,
+            Some(journal) => {
+                let mut results = Vec::with_capacity(entries.len());
+                if self.0.spill {
+                    buffer.try_push_many(&mut entries, &mut results, 0);
+                }
+                let rest = entries.into_iter().map(|(_, entry)| entry).collect();
+                results.extend(journal.enqueue(rest, true).await);
+                results
             }
-            Some(journal) => journal.enqueue(entries.collect(), true).await,
         };
         for result in &mut results {
             if let Err(error) = result {

@@ -59,6 +59,9 @@ pub struct WriteBehindOptions {
     /// Default: 256 MiB.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_bytes: Option<u64>,
+    /// What becomes of an entry when the buffer is full. Default: it waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_full: Option<OnBufferFull>,
     /// Entries of a batch at most; as many are written at once. Default: 1000.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch_size: Option<usize>,
@@ -94,12 +97,24 @@ pub struct WriteBehindOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dead_letter_queue: Option<String>,
     /// The provider whose queue keeps entries until they are written: `file:///path` survives a
-    /// crash. It belongs to one write-behind at a time.
+    /// crash. It belongs to one write-behind at a time. With `on_full` of `spill` it keeps only
+    /// those that the buffer has no room for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub journal: Option<Address>,
     /// The name of that queue. Default: the write-behind's name with `-journal`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub journal_queue: Option<String>,
+}
+
+/// What becomes of an entry when the buffer is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnBufferFull {
+    /// It waits until there is room.
+    #[default]
+    Wait,
+    /// It goes into the journal, and so do those that follow until the journal is empty again.
+    Spill,
 }
 
 /// The most writers of one sink.
@@ -155,9 +170,15 @@ impl WriteBehindOptions {
                 return Err(Error::invalid_config(name, "must be at least 1"));
             }
         }
+        let spill = self.on_full.unwrap_or_default() == OnBufferFull::Spill;
+        if spill && self.journal.is_none() {
+            let what = "spill needs a journal: give one, or let entries wait";
+            return Err(Error::invalid_config("on_full", what));
+        }
         Ok(Limits {
             max_entries,
             max_bytes,
+            spill,
             batch_entries: within("batch_size", self.batch_size.unwrap_or(1000), MAX_BATCH)?,
             batch_bytes,
             interval: self.flush_interval.unwrap_or(Duration::from_millis(100)),
@@ -183,6 +204,7 @@ impl Options for WriteBehindOptions {
             "name",
             "max_entries",
             "max_bytes",
+            "on_full",
             "batch_size",
             "batch_bytes",
             "flush_interval",
@@ -209,6 +231,7 @@ impl Options for WriteBehindOptions {
             "name" => put(&mut self.name, own(text)),
             "max_entries" | "capacity" => put(&mut self.max_entries, number(text)),
             "max_bytes" => put(&mut self.max_bytes, number(text)),
+            "on_full" => put(&mut self.on_full, word(text)),
             "batch_size" => put(&mut self.batch_size, number(text)),
             "batch_bytes" => put(&mut self.batch_bytes, number(text)),
             "flush_interval" => put(&mut self.flush_interval, duration::parse(text)),

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use self::state::{Counts, Due, Journaled, Lane, Stage, State};
+use self::state::{Counts, Due, Journaled, Lane, Stage, State, Way};
 use super::entry::Entry;
 use super::locked;
 use super::metrics::{Observed, WriteBehindMetrics};
@@ -26,6 +26,8 @@ use crate::runtime::Tasks;
 pub(super) struct Limits {
     pub(super) max_entries: u64,
     pub(super) max_bytes: u64,
+    /// What there is no room for goes into the journal.
+    pub(super) spill: bool,
     pub(super) batch_entries: usize,
     pub(super) batch_bytes: usize,
     pub(super) interval: Duration,
@@ -137,8 +139,12 @@ impl Buffer {
     ) -> Result<(), Refused> {
         let now = self.tasks.clock().recent();
         let bytes = entry.bytes() as u64;
+        let way = match came {
+            Came::Here => Way::Memory,
+            Came::Fed(_) | Came::Journal(_) => Way::Fed,
+        };
         let mut state = self.state();
-        match state.admit(&self.limits, bytes, waiting) {
+        match state.admit(&self.limits, way, bytes, waiting) {
             Ok(true) => {}
             Ok(false) => {
                 let error = None;
@@ -189,7 +195,7 @@ impl Buffer {
         let mut state = self.state();
         while let Some((lane, entry)) = entries.pop_front() {
             let bytes = entry.bytes() as u64;
-            match state.admit(&self.limits, bytes, waiting) {
+            match state.admit(&self.limits, Way::Memory, bytes, waiting) {
                 Ok(true) => {
                     if state.put(lane, &self.limits, entry, Came::Here, bytes, now) {
                         woken.push(lane);
@@ -259,7 +265,7 @@ impl Buffer {
         }
         let mut count = 0;
         for bytes in sizes {
-            match state.admit(&self.limits, *bytes, waiting) {
+            match state.admit(&self.limits, Way::Journal, *bytes, waiting) {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(error) if count == 0 => return Some(Err(error)),

@@ -7,6 +7,7 @@ use super::{Came, Limits, Queued};
 use crate::clock::Tick;
 use crate::error::{Error, Result};
 use crate::write_behind::entry::Entry;
+use crate::write_behind::journal::{MAX_BYTES, MAX_ENTRIES};
 use crate::write_behind::metrics::Observed;
 use crate::write_behind::rejected::RejectedEntry;
 
@@ -56,6 +57,17 @@ pub(super) struct Journaled {
     pub(super) voided: u64,
 }
 
+/// Which way an entry comes in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Given by the program, into memory alone.
+    Memory,
+    /// Delivered by a queue, which keeps it.
+    Fed,
+    /// Given by the program, through the journal.
+    Journal,
+}
+
 #[derive(Clone, Copy, Default)]
 pub(super) struct Counts {
     pub(super) enqueued: u64,
@@ -88,22 +100,47 @@ pub(super) enum Due {
 impl State {
     /// Counts an entry of this size in, if there is room for it and no more than this many wait.
     #[inline]
-    pub(super) fn admit(&mut self, limits: &Limits, bytes: u64, waiting: usize) -> Result<bool> {
+    pub(super) fn admit(
+        &mut self,
+        limits: &Limits,
+        way: Way,
+        bytes: u64,
+        waiting: usize,
+    ) -> Result<bool> {
         if self.stage != Stage::Open {
             return Err(Error::closed("write-behind"));
         }
         if bytes > limits.max_bytes {
             return Err(Error::too_large(bytes, limits.max_bytes));
         }
-        let held = self.counts.depth + self.rejected.len() as u64;
-        let fits = held < limits.max_entries && self.bytes + bytes <= limits.max_bytes;
-        if self.waiting > waiting || !fits {
+        if self.waiting > waiting || !self.fits(limits, way, bytes) {
             return Ok(false);
         }
         self.counts.enqueued += 1;
         self.counts.depth += 1;
         self.bytes += bytes;
         Ok(true)
+    }
+
+    /// Whether there is room for an entry of this size.
+    #[inline]
+    fn fits(&self, limits: &Limits, way: Way, bytes: u64) -> bool {
+        let (mut held, mut held_bytes) = (self.counts.depth, self.bytes);
+        if limits.spill {
+            // What the journal keeps has bounds of its own, and those behind it must not overtake it.
+            let journal = &self.journal;
+            match way {
+                Way::Journal => {
+                    return journal.depth < MAX_ENTRIES && journal.bytes + bytes <= MAX_BYTES;
+                }
+                Way::Memory if journal.depth > 0 || journal.paused => return false,
+                Way::Memory | Way::Fed => {}
+            }
+            held -= journal.depth;
+            held_bytes -= journal.bytes;
+        }
+        held + (self.rejected.len() as u64) < limits.max_entries
+            && held_bytes + bytes <= limits.max_bytes
     }
 
     /// Puts an entry that was counted into its lane. Answers whether the lane is to be woken.
