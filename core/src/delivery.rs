@@ -159,6 +159,7 @@ impl Delivery {
             verb,
             attempt: self.received.attempt,
             held: self.hold.as_ref().map(|hold| hold.held().clone()),
+            since: Some(self.received_at),
         }
     }
 

@@ -31,11 +31,13 @@ pub mod dead_letter;
 mod delivery;
 mod error;
 mod message;
+mod producer;
 pub mod provider;
 mod providers;
 mod queue;
 mod reply;
 mod resilience;
+mod room;
 mod runtime;
 mod sessions;
 mod settlement;
@@ -52,12 +54,14 @@ pub use config::*;
 #[doc(hidden)]
 pub use consumer::Standing;
 pub use consumer::{
-    CancelCause, Consumer, ConsumerOptions, ConsumerStatus, DrainReport, Failure, Worker,
+    Batch, BatchOptions, CancelCause, Consumer, ConsumerOptions, ConsumerStatus, DrainReport,
+    Failure, Failures, Worker,
 };
 pub use dead_letter::{DeadLetter, DeadLetterFilter, RedriveOptions, RedriveReport};
 pub use delivery::Delivery;
 pub use error::{Error, ErrorKind, Result};
 pub use message::{Headers, Message, MessageId, Properties, SendResult};
+pub use producer::{Producer, ProducerOptions, ProducerReport, Sending};
 pub use providers::SCHEMES;
 pub use queue::{MessageState, Peeked, Queue, ReceiveOptions, SessionOptions, Statistics};
 pub use reply::Reply;

@@ -110,6 +110,8 @@ pub struct Settlement {
     pub attempt: u32,
     /// Whose lock is kept until then.
     pub(crate) held: Option<Held>,
+    /// When it was handed over, where that is known.
+    pub(crate) since: Option<Tick>,
 }
 
 impl Settlement {
@@ -120,6 +122,7 @@ impl Settlement {
             verb,
             attempt,
             held: None,
+            since: None,
         }
     }
 }

@@ -16,6 +16,8 @@ pub(super) struct Buffer {
     lanes: HashMap<Arc<str>, Lane>,
     count: usize,
     bytes: u64,
+    /// Those of what can be taken now.
+    ready_bytes: u64,
 }
 
 /// What goes out next.
@@ -52,17 +54,48 @@ impl Buffer {
         !self.ready.is_empty()
     }
 
+    /// How many messages can be taken now.
+    pub(super) fn ready(&self) -> usize {
+        self.ready.len()
+    }
+
+    /// How many bytes they have.
+    pub(super) fn ready_bytes(&self) -> u64 {
+        self.ready_bytes
+    }
+
+    /// The bytes of the message that is taken next.
+    pub(super) fn next_bytes(&self) -> Option<u64> {
+        self.ready.front().map(|next| self.bytes_of(next))
+    }
+
+    fn bytes_of(&self, next: &Next) -> u64 {
+        match next {
+            Next::Message(delivery) => bytes(delivery),
+            Next::Lane(session) => {
+                let first = self
+                    .lanes
+                    .get(session)
+                    .and_then(|lane| lane.waiting.front());
+                first.map_or(0, bytes)
+            }
+        }
+    }
+
     /// Adds a message behind those that came before.
     pub(super) fn push(&mut self, delivery: Delivery) {
+        let bytes = bytes(&delivery);
         self.count += 1;
-        self.bytes += bytes(&delivery);
+        self.bytes += bytes;
         let Some(session) = delivery.properties().session.clone() else {
+            self.ready_bytes += bytes;
             self.ready.push_back(Next::Message(delivery));
             return;
         };
         let lane = self.lanes.entry(session.clone()).or_default();
         lane.waiting.push_back(delivery);
         if lane.waiting.len() == 1 && lane.in_hand == 0 {
+            self.ready_bytes += bytes;
             self.ready.push_back(Next::Lane(session));
         }
     }
@@ -77,8 +110,10 @@ impl Buffer {
                 lane.waiting.pop_front()?
             }
         };
+        let bytes = bytes(&delivery);
         self.count -= 1;
-        self.bytes -= bytes(&delivery);
+        self.bytes -= bytes;
+        self.ready_bytes -= bytes;
         Some(delivery)
     }
 
@@ -101,7 +136,8 @@ impl Buffer {
         if !go_on {
             given_up = std::mem::take(&mut lane.waiting);
         }
-        if none_in_hand && !lane.waiting.is_empty() {
+        if none_in_hand && let Some(next) = lane.waiting.front() {
+            self.ready_bytes += bytes(next);
             self.ready.push_back(Next::Lane(session.clone()));
         } else if none_in_hand {
             self.lanes.remove(session);
@@ -134,6 +170,7 @@ impl Buffer {
         });
         self.count -= stale.len();
         self.bytes -= stale.iter().map(bytes).sum::<u64>();
+        self.ready_bytes = self.ready.iter().map(|next| self.bytes_of(next)).sum();
         stale
     }
 
@@ -141,6 +178,7 @@ impl Buffer {
     pub(super) fn drain(&mut self) -> Vec<Delivery> {
         self.count = 0;
         self.bytes = 0;
+        self.ready_bytes = 0;
         let plain = self.ready.drain(..).filter_map(|next| match next {
             Next::Message(delivery) => Some(delivery),
             Next::Lane(_) => None,

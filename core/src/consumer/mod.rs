@@ -4,13 +4,17 @@
 //! (`shared.rs`), and the keeper (`keeper.rs`) keeps every lock meanwhile, of what waits and of what
 //! is in hand (`hold.rs`).
 
+mod adaptive;
+mod batches;
 mod buffer;
 mod drain;
 mod gate;
+mod gather;
 mod hold;
 mod keeper;
 mod options;
 mod process;
+mod process_batches;
 mod pump;
 mod shared;
 
@@ -23,8 +27,10 @@ use tokio::sync::watch;
 use crate::clock::Timestamp;
 use crate::delivery::Delivery;
 use crate::error::Error;
+use crate::queue::MAX_RECEIVE;
 use crate::resilience::BreakerState;
 
+pub use batches::BatchOptions;
 pub use drain::DrainReport;
 #[doc(hidden)]
 pub use gate::Standing;
@@ -34,6 +40,7 @@ pub(crate) use keeper::Keeper;
 pub use options::ConsumerOptions;
 pub(crate) use options::MAX_LOCK_RENEWAL;
 pub use process::{Failure, Worker};
+pub use process_batches::{Batch, Failures};
 use shared::Shared;
 
 /// Receives from one queue until it is drained or dropped. Any thread; any number may ask at once.
@@ -104,9 +111,11 @@ impl Consumer {
     }
 
     /// As [`Consumer::next`], with what else is there and free hands are for, up to `max`, of which
-    /// no two are of one session. Never empty.
+    /// no two are of one session. With [`ConsumerOptions::batches`] it waits for more, and is smaller
+    /// where they say so. Never empty.
     pub async fn next_batch(&self, max: usize) -> Option<Vec<Delivery>> {
-        self.0.next_batch(max.max(1)).await
+        let max = max.clamp(1, MAX_RECEIVE as usize);
+        self.0.next_batch(max).await
     }
 
     /// How it goes.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::batches::BatchOptions;
 use super::hold::CancelCause;
 use crate::error::{Error, Result};
 use crate::message::MessageId;
@@ -14,6 +15,9 @@ use crate::resilience::{Breaker, Retry};
 /// For how long after its receive a lock is kept by default.
 pub(crate) const MAX_LOCK_RENEWAL: Duration = Duration::from_secs(10 * 60);
 
+/// Deliveries in hand at one time, unless said otherwise.
+const CONCURRENCY: u32 = 16;
+
 /// How a consumer receives, and how much it has in hand.
 ///
 /// ```
@@ -22,7 +26,7 @@ pub(crate) const MAX_LOCK_RENEWAL: Duration = Duration::from_secs(10 * 60);
 /// ```
 #[derive(Clone, Debug)]
 pub struct ConsumerOptions {
-    pub(super) concurrency: u32,
+    concurrency: Option<u32>,
     prefetch: Option<u32>,
     pub(super) prefetch_bytes: u64,
     max_messages: Option<u32>,
@@ -33,6 +37,7 @@ pub struct ConsumerOptions {
     pub(super) breaker: Breaker,
     pub(super) idle: Option<Duration>,
     pub(super) on_cancel: OnCancel,
+    pub(super) batches: Option<BatchOptions>,
 }
 
 /// Who is told when work on a message is to stop.
@@ -65,7 +70,7 @@ impl ConsumerOptions {
     /// 16 at a time, as many prefetched, in at most 64 MiB; locks kept for up to 10 minutes.
     pub fn new() -> Self {
         Self {
-            concurrency: 16,
+            concurrency: None,
             prefetch: None,
             prefetch_bytes: 64 * 1024 * 1024,
             max_messages: None,
@@ -76,12 +81,14 @@ impl ConsumerOptions {
             breaker: Breaker::None,
             idle: None,
             on_cancel: OnCancel::default(),
+            batches: None,
         }
     }
 
-    /// Deliveries in hand at one time, at most: handed out and neither settled nor dropped.
+    /// Deliveries in hand at one time, at most: handed out and neither settled nor dropped. By
+    /// default 16, or as many as the batches of [`ConsumerOptions::batches`] have.
     pub fn concurrency(mut self, deliveries: u32) -> Self {
-        self.concurrency = deliveries;
+        self.concurrency = Some(deliveries);
         self
     }
 
@@ -165,6 +172,14 @@ impl ConsumerOptions {
         self
     }
 
+    /// How [`Consumer::next_batch`] forms its batches; without it, of what is there at once.
+    ///
+    /// [`Consumer::next_batch`]: super::Consumer::next_batch
+    pub fn batches(mut self, options: BatchOptions) -> Self {
+        self.batches = Some(options);
+        self
+    }
+
     /// What a worker cannot do.
     pub(crate) fn check_worker(&self) -> Result<()> {
         if self.idle.is_some() {
@@ -174,8 +189,14 @@ impl ConsumerOptions {
         Ok(())
     }
 
+    /// How many deliveries may be in hand.
+    pub(super) fn hands(&self) -> u32 {
+        let batches = self.batches.as_ref().map(BatchOptions::hands);
+        self.concurrency.or(batches).unwrap_or(CONCURRENCY)
+    }
+
     pub(super) fn prefetched(&self) -> u32 {
-        self.prefetch.unwrap_or(self.concurrency)
+        self.prefetch.unwrap_or(self.hands())
     }
 
     /// One receive of at most `want` messages.
@@ -191,8 +212,11 @@ impl ConsumerOptions {
     }
 
     pub(super) fn check(&self) -> Result<()> {
+        if let Some(batches) = &self.batches {
+            batches.check()?;
+        }
         let counts = [
-            ("concurrency", Some(self.concurrency), 1),
+            ("concurrency", Some(self.hands()), 1),
             ("prefetch", self.prefetch, 0),
             ("max_messages", self.max_messages, 1),
         ];

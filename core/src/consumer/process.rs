@@ -15,7 +15,7 @@ use crate::settlement::Verb;
 /// Why a handler did not do its work, and what is to become of the message. Every error becomes one
 /// by `?`: the message is tried again.
 #[derive(Debug)]
-pub struct Failure(Verb);
+pub struct Failure(pub(super) Verb);
 
 impl Failure {
     /// The attempt failed; another one follows after the delay of the queue's retry policy, while
@@ -67,16 +67,19 @@ impl Worker {
         H: Fn(Arc<Delivery>) -> F + Send + Sync + 'static,
         F: Future<Output = Result<(), Failure>> + Send,
     {
-        let shared = consumer.shared().clone();
         let handler = Arc::new(handler);
-        for _ in 0..shared.options.concurrency {
-            let (shared, handler) = (shared.clone(), handler.clone());
+        for _ in 0..consumer.shared().options.hands() {
+            let (shared, handler) = (consumer.shared().clone(), handler.clone());
             consumer.shared().queue.spawn(async move {
                 while let Some(delivery) = shared.next().await {
                     handle(Arc::new(delivery), &*handler).await;
                 }
             });
         }
+        Self::of(consumer)
+    }
+
+    pub(super) fn of(consumer: Consumer) -> Self {
         Self {
             consumer: Arc::new(consumer),
         }
@@ -143,9 +146,9 @@ where
 }
 
 /// The handler's result; a panic is a failed attempt.
-async fn guarded<F>(handler: impl FnOnce() -> F) -> Result<(), Failure>
+pub(super) async fn guarded<F, T>(handler: impl FnOnce() -> F) -> Result<T, Failure>
 where
-    F: Future<Output = Result<(), Failure>>,
+    F: Future<Output = Result<T, Failure>>,
 {
     let panicked = |_| Err(Failure::retry("the handler panicked"));
     let work = match catch_unwind(AssertUnwindSafe(handler)) {

@@ -12,6 +12,7 @@ use slab::Slab;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::batches::{Sizes, Timed};
 use super::buffer::Buffer;
 use super::gate::{Gate, Pass, Standing};
 use super::hold::{Held, Keep, Kept};
@@ -40,6 +41,10 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     /// Something can be taken, or the consumer has stopped.
     pub(super) work: Notify,
+    /// Held while a batch waits for more.
+    pub(super) gathering: tokio::sync::Mutex<()>,
+    /// Of a consumer whose batches adapt their sizes.
+    pub(super) sizes: Option<Arc<Sizes>>,
     /// Something more is wanted.
     pub(super) room: Notify,
     /// The last delivery in hand has ended.
@@ -62,17 +67,26 @@ pub(super) struct State {
     pub(super) buffer: Buffer,
     pub(super) gate: Gate,
     /// Deliveries that were handed out and have not ended.
-    hands: Slab<Held>,
+    hands: Slab<Hand>,
     /// Hands that are kept free for what is being received into them.
     reserved: usize,
     /// How many those who wait in `next` want.
     asking: usize,
+    /// How many may be in hand.
+    limit: usize,
     stopped: bool,
     /// Deliveries that ended since the consumer stopped: settled, or left to their locks.
     pub(super) settled: u64,
     pub(super) left: u64,
     /// When a receive last succeeded.
     pub(super) last_receive: Option<Tick>,
+}
+
+/// A delivery in hand.
+struct Hand {
+    held: Held,
+    /// Its share in a batch whose time is taken.
+    _batch: Option<Arc<Timed>>,
 }
 
 impl State {
@@ -84,36 +98,71 @@ impl State {
         self.hands.len() + self.reserved
     }
 
-    fn has_free_hand(&self, options: &ConsumerOptions) -> bool {
-        self.in_hand() < options.concurrency as usize && self.gate.pass() != Pass::Nothing
+    fn has_free_hand(&self) -> bool {
+        self.in_hand() < self.limit && self.gate.pass() != Pass::Nothing
     }
 
-    fn hand_out(&mut self, delivery: &Delivery, probe: bool) {
+    /// How many may be in hand, as far as the gate lets more pass.
+    fn most(&self) -> usize {
+        match self.gate.pass() {
+            Pass::All => self.limit,
+            Pass::Probe => 1,
+            Pass::Nothing => 0,
+        }
+    }
+
+    fn free_hands(&self) -> usize {
+        self.limit.saturating_sub(self.in_hand()).min(self.most())
+    }
+
+    fn hand_out(&mut self, delivery: &Delivery, probe: bool, batch: Option<Arc<Timed>>) {
         if let Some(hold) = delivery.hold() {
-            let hand = self.hands.insert(hold.held().clone());
+            let held = hold.held().clone();
+            let hand = self.hands.insert(Hand {
+                held,
+                _batch: batch,
+            });
             hold.held().entry().handed_out(hand);
             if probe {
                 self.gate.probe(hand);
             }
         }
     }
+
+    /// Whether there is anything for a batch. `None` once the consumer has stopped.
+    pub(super) fn has_batch(&self) -> Option<bool> {
+        (!self.stopped).then(|| self.buffer.has_ready() && self.has_free_hand())
+    }
+
+    /// Whether a batch of these limits gains nothing by waiting.
+    pub(super) fn is_whole(&self, max: usize, bytes: u64) -> bool {
+        let ready = self.buffer.ready();
+        let blocked = self.buffer.len() > ready;
+        let enough = ready.min(self.free_hands()) >= max.min(self.most());
+        self.stopped || ready == 0 || blocked || enough || self.buffer.ready_bytes() >= bytes
+    }
 }
 
 impl Shared {
     pub(super) fn new(queue: Queue, options: ConsumerOptions, stop: CancellationToken) -> Self {
+        let state = State {
+            gate: Gate::new(options.breaker),
+            limit: options.hands() as usize,
+            ..State::default()
+        };
+        let batches = options.batches.as_ref();
         Self {
             begins: queue.has(Capability::Begin),
             local: queue.provider().is_local(),
             receiving: Mutex::default(),
-            state: Mutex::new(State {
-                gate: Gate::new(options.breaker),
-                ..State::default()
-            }),
+            sizes: batches.and_then(|batches| Sizes::new(batches, &queue)),
             standing: watch::Sender::default(),
             breaker: (options.breaker != Breaker::None).then(|| queue.metrics().breaker("consume")),
             queue,
             options,
+            state: state.into(),
             work: Notify::new(),
+            gathering: tokio::sync::Mutex::default(),
             room: Notify::new(),
             idle: Notify::new(),
             stop,
@@ -154,7 +203,7 @@ impl Shared {
         let turn = self.turn();
         let mut state = self.state();
         // What the pump has brought meanwhile was there before.
-        if state.stopped || !state.has_free_hand(&self.options) || state.buffer.len() > 0 {
+        if state.stopped || !state.has_free_hand() || state.buffer.len() > 0 {
             return None;
         }
         state.reserved += 1;
@@ -171,7 +220,7 @@ impl Shared {
         let late = state.stopped || !state.gate.lets(probe);
         match &received {
             Some(delivery) if !late => {
-                state.hand_out(delivery, probe);
+                state.hand_out(delivery, probe, None);
                 state.buffer.handed_out(delivery);
             }
             _ if probe => state.gate.spare(),
@@ -189,8 +238,12 @@ impl Shared {
         received
     }
 
-    /// Receives what is there, up to `max` and what may be fetched ahead, on the thread of who asks.
-    fn look(self: &Arc<Self>, max: usize) {
+    /// Receives what is there, up to `max` and what may be fetched ahead, on the thread of who asks,
+    /// where that is only a call.
+    pub(super) fn look(self: &Arc<Self>, max: usize) {
+        if !self.local {
+            return;
+        }
         // What somebody else takes out meanwhile is given to those who ask.
         let Ok(turn) = self.receiving.try_lock() else {
             return;
@@ -222,9 +275,9 @@ impl Shared {
             Pass::Probe => 1,
             Pass::Nothing => return 0,
         };
-        let free = (self.options.concurrency as usize).saturating_sub(state.in_hand());
-        let wanted = (state.asking + asking).min(free) + self.prefetched();
-        wanted.min(most).saturating_sub(state.buffer.len())
+        let wanted = (state.asking + asking).min(state.limit.saturating_sub(state.in_hand()));
+        let wanted = (wanted + self.prefetched()).min(most);
+        wanted.saturating_sub(state.buffer.len())
     }
 
     /// How many messages are to be fetched ahead. None are where a look costs no more than a call and
@@ -291,33 +344,85 @@ impl Shared {
         }
     }
 
-    /// As `next`, with what else can be taken now, up to `max`.
+    /// As `next`, with what else can be taken now, up to `max`, or as the options of batches say.
     pub(super) async fn next_batch(self: &Arc<Self>, max: usize) -> Option<Vec<Delivery>> {
         tokio::task::coop::consume_budget().await;
         loop {
-            let mut delivery = self.take()?;
-            if delivery.is_none() && self.local {
-                self.look(max);
-                delivery = self.take()?;
-            }
-            let mut batch = match delivery {
-                Some(delivery) => vec![delivery],
-                None => vec![self.ask(max).await?],
+            let mut batch = match &self.options.batches {
+                Some(options) => self.gather(max, options).await?,
+                None => self.take_what_is_there(max).await?,
             };
-            while batch.len() < max
-                && let Some(Some(delivery)) = self.take()
-            {
-                batch.push(delivery);
-            }
             if self.begins {
                 let receipts = batch.iter().map(|d| d.receipt().clone()).collect();
                 let begun = self.queue.start_begin(receipts);
                 batch = self.begin(batch, begun).await;
             }
-            if !batch.is_empty() {
-                return Some(batch);
+            if batch.is_empty() {
+                continue;
             }
+            if self.options.batches.is_some() {
+                self.queue.metrics().handed_over(batch.len());
+            }
+            return Some(batch);
         }
+    }
+
+    async fn take_what_is_there(self: &Arc<Self>, max: usize) -> Option<Vec<Delivery>> {
+        let mut delivery = self.take()?;
+        if delivery.is_none() && self.local {
+            self.look(max);
+            delivery = self.take()?;
+        }
+        let mut batch = match delivery {
+            Some(delivery) => vec![delivery],
+            None => vec![self.ask(max).await?],
+        };
+        while batch.len() < max
+            && let Some(Some(delivery)) = self.take()
+        {
+            batch.push(delivery);
+        }
+        Some(batch)
+    }
+
+    /// Takes a batch of up to `max` messages and `bytes` bytes, one message at least, if there is one
+    /// and a hand is free, for somebody who asked for `asked`. `None` once the consumer has stopped.
+    pub(super) fn take_batch(
+        &self,
+        max: usize,
+        bytes: u64,
+        asked: &mut usize,
+    ) -> Option<Vec<Delivery>> {
+        let mut state = self.state();
+        if state.stopped {
+            return None;
+        }
+        let max = max.min(state.free_hands());
+        let mut left = bytes;
+        let mut batch = Vec::with_capacity(max.min(state.buffer.ready()));
+        while batch.len() < max
+            && let Some(next) = state.buffer.next_bytes()
+            && (next <= left || batch.is_empty())
+            && let Some(delivery) = state.buffer.take()
+        {
+            left = left.saturating_sub(next);
+            batch.push(delivery);
+        }
+        if batch.is_empty() {
+            return Some(batch);
+        }
+        state.asking -= std::mem::take(asked);
+        let timed = self.sizes.as_ref().map(|sizes| sizes.start(batch.len()));
+        for delivery in &batch {
+            let probe = state.gate.reserve();
+            state.hand_out(delivery, probe, timed.clone());
+        }
+        let more = state.asking > 0 && state.buffer.has_ready();
+        drop(state);
+        if more {
+            self.work.notify_one();
+        }
+        Some(batch)
     }
 
     /// Charges the attempts of what was taken, as work starts. What was lost meanwhile is dropped
@@ -336,8 +441,13 @@ impl Shared {
 
     /// Waits for a delivery, as long as the options say; up to `max` are wanted.
     async fn ask(&self, max: usize) -> Option<Delivery> {
+        self.unless_idle(self.wait_for(max)).await
+    }
+
+    /// Waits for work to come, as long as the options say.
+    pub(super) async fn unless_idle<T>(&self, work: impl Future<Output = Option<T>>) -> Option<T> {
         let Some(idle) = self.options.idle else {
-            return self.wait_for(max).await;
+            return work.await;
         };
         let mut looks = self.looks.subscribe();
         let given_up = async {
@@ -349,7 +459,7 @@ impl Shared {
         };
         tokio::select! {
             biased;
-            delivery = self.wait_for(max) => delivery,
+            came = work => came,
             () = given_up => None,
         }
     }
@@ -381,7 +491,7 @@ impl Shared {
         if state.stopped {
             return None;
         }
-        if !state.has_free_hand(&self.options) {
+        if !state.has_free_hand() {
             return Some(None);
         }
         let Some(delivery) = state.buffer.take() else {
@@ -389,7 +499,7 @@ impl Shared {
         };
         state.asking -= std::mem::take(asked);
         let probe = state.gate.reserve();
-        state.hand_out(&delivery, probe);
+        state.hand_out(&delivery, probe, None);
         // Half of what may be fetched ahead is gone: enough for a receive of its own. Whoever looks
         // by himself need not be helped.
         let half = self.prefetched() / 2;
@@ -484,7 +594,7 @@ impl Shared {
     /// The deliveries in hand, now out of the hands of who works on them.
     pub(super) fn take_from_hands(&self) -> Vec<Held> {
         let hands = self.state();
-        let holds = hands.hands.iter().map(|(_, held)| held);
+        let holds = hands.hands.iter().map(|(_, hand)| &hand.held);
         holds
             .filter(|held| held.entry().start_drain())
             .cloned()
@@ -493,8 +603,8 @@ impl Shared {
 
     /// A delivery that a drain took out of its hands has ended.
     pub(super) fn drained(&self, held: &Held) {
-        let held = self.state().hands.try_remove(held.entry().hand());
-        drop(held);
+        let hand = self.state().hands.try_remove(held.entry().hand());
+        drop(hand);
     }
 }
 
@@ -511,14 +621,14 @@ impl Drop for Taken<'_> {
     }
 }
 
-/// Somebody waits in `next` for this many.
-struct Asking<'a> {
+/// Somebody waits for this many.
+pub(super) struct Asking<'a> {
     shared: &'a Shared,
-    wanted: usize,
+    pub(super) wanted: usize,
 }
 
 impl<'a> Asking<'a> {
-    fn new(shared: &'a Shared, wanted: usize) -> Self {
+    pub(super) fn new(shared: &'a Shared, wanted: usize) -> Self {
         shared.state().asking += wanted;
         Self { shared, wanted }
     }

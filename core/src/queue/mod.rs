@@ -19,11 +19,15 @@ use crate::capability::{Capabilities, Capability};
 use crate::client::ClientInner;
 use crate::clock::{Clock, Tick, Timestamp};
 use crate::config::QueueDefinition;
-use crate::consumer::{Consumer, ConsumerOptions, Failure, Held, Hold, Keep, Keeper, Kept, Worker};
+use crate::consumer::{
+    Batch, BatchOptions, Consumer, ConsumerOptions, Failure, Failures, Held, Hold, Keep, Keeper,
+    Kept, Worker,
+};
 use crate::dead_letter::{DeadLetter, DeadLetterFilter, RedriveOptions, RedriveReport, pause};
 use crate::delivery::Delivery;
 use crate::error::{Error, Result};
 use crate::message::{Message, SendResult};
+use crate::producer::{Producer, ProducerOptions};
 use crate::provider::{AcceptRequest, Moment, ProviderQueue, ReceiveRequest, Received, only};
 use crate::reply::Reply;
 use crate::sessions::Session;
@@ -101,6 +105,15 @@ impl Queue {
         self.start_send(messages.into_iter().collect()).await
     }
 
+    /// Sends in batches what many parts of a program give it one by one. `InvalidArgument` names the
+    /// option.
+    pub fn producer(&self, options: ProducerOptions) -> Result<Producer> {
+        let started = self
+            .check_open()
+            .and_then(|()| Producer::start(self.clone(), options));
+        self.placed("producer", started)
+    }
+
     /// Receives messages: as soon as one is there, with what else is ready. Empty when none came
     /// within the wait. Dropping the future before its end takes nothing from the queue.
     pub async fn receive(&self, options: &ReceiveOptions) -> Result<Vec<Delivery>> {
@@ -152,6 +165,51 @@ impl Queue {
         self.placed("process", options.check_worker())?;
         self.consume(options)
             .map(|consumer| Worker::start(consumer, handler))
+    }
+
+    /// Runs a handler for batches of deliveries, formed as their options say. When it returns, all
+    /// are acknowledged but those it names in [`Failures`], which leave the batch and are tried again
+    /// alone; when it fails or panics, all have failed. All that it did not settle itself is settled
+    /// with one call. Of each session there is at most one in a batch.
+    ///
+    /// A delivery that is cancelled in a handler's hands does not disturb the others: see
+    /// [`Batch::cancelled`]. When all are, the handler's future is dropped.
+    ///
+    /// ```
+    /// # async fn example() -> queue_runtime_core::Result<()> {
+    /// use std::time::Duration;
+    /// use queue_runtime_core::{BatchOptions, ConsumerOptions, Failure, connect};
+    ///
+    /// let orders = connect("memory:").await?.queue("orders")?;
+    /// let batches = BatchOptions::new().batch_size(500);
+    /// let worker = orders.process_batches(ConsumerOptions::new(), batches, async |batch| {
+    ///     let mut failed = Vec::new();
+    ///     for (position, order) in batch.iter().enumerate() {
+    ///         if order.body().is_empty() {
+    ///             failed.push((position, Failure::permanent("empty", "there is no order")));
+    ///         }
+    ///     }
+    ///     Ok(failed)
+    /// })?;
+    /// worker.drain(Duration::from_secs(30)).await;
+    /// # Ok(())
+    /// # }
+    /// # queue_runtime_core::Runtime::shared().unwrap().block_on(example()).unwrap().unwrap();
+    /// ```
+    pub fn process_batches<H, F, R>(
+        &self,
+        options: ConsumerOptions,
+        batches: BatchOptions,
+        handler: H,
+    ) -> Result<Worker>
+    where
+        H: Fn(Arc<Batch>) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<R, Failure>> + Send,
+        R: Into<Failures> + Send,
+    {
+        self.placed("process_batches", options.check_worker())?;
+        self.consume(options.batches(batches))
+            .map(|consumer| Worker::start_batches(consumer, batches, handler))
     }
 
     /// Ends many deliveries of this queue. Result i belongs to settlement i.
@@ -439,14 +497,20 @@ impl Queue {
         for settlement in &mut settlements {
             self.complete(settlement);
         }
-        let verbs: Vec<_> = settlements.iter().map(|s| s.verb.name()).collect();
+        let ends: Vec<_> = settlements
+            .iter()
+            .map(|settlement| (settlement.verb.name(), settlement.since))
+            .collect();
         let held = held(&mut settlements);
         let reply = self.0.provider.settle(settlements);
         self.finish("settle", reply, move |queue, mut results| {
             queue.place_all("settle", &mut results);
-            for (verb, result) in verbs.iter().zip(&results) {
-                if result.is_ok() {
-                    queue.0.metrics.settled(verb);
+            let now = queue.0.client.clock().recent();
+            let ended = ends.iter().zip(&results).filter(|(_, r)| r.is_ok());
+            for ((verb, since), _) in ended {
+                queue.0.metrics.settled(verb);
+                if let Some(since) = since {
+                    queue.0.metrics.processed(now.since(*since));
                 }
             }
             for (index, held, verb) in held {
@@ -614,7 +678,7 @@ impl Queue {
     }
 
     /// What holds for every provider, and what this one's capabilities and limits say.
-    fn check_message(&self, message: &Message) -> Result<()> {
+    pub(crate) fn check_message(&self, message: &Message) -> Result<()> {
         let limits = self.0.capabilities.limits();
         let bytes = message.bytes() as u64;
         let limit = self
@@ -725,7 +789,7 @@ impl Queue {
 
     /// Counts an error and says where it happened.
     #[cold]
-    fn fail(&self, operation: &'static str, error: Error) -> Error {
+    pub(crate) fn fail(&self, operation: &'static str, error: Error) -> Error {
         self.0.metrics.failed(error.kind());
         let error = error.with_operation(operation).with_queue(&self.0.name);
         tracing::debug!(kind = error.kind().name(), %error, "a verb failed");

@@ -2,6 +2,7 @@
 
 use std::fmt::Error;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
@@ -10,7 +11,9 @@ use prometheus_client::registry::Unit;
 
 use super::breakers::{Breakers, SIDES};
 use super::queues::Queues;
-use super::series::{Histogram, LOST, PROCESSING, RECEIVED, RENEWED, SENT, STALLED, Series, VERBS};
+use super::series::{
+    HANDLED, Histogram, LOST, PROCESSING, RECEIVED, RENEWED, SENT, STALLED, Series, VERBS,
+};
 
 /// Shows the series of all queues; the registry calls it at each scrape.
 #[derive(Debug)]
@@ -91,12 +94,32 @@ impl Collector for Exposition {
         for series in &all {
             histogram(&mut metric, &series.labels(), series, &PROCESSING, 1e9)?;
         }
-        let help = "Messages of one send or receive";
+        let help = "Messages of one send, receive or batch handler";
         let mut metric = encoder.encode_descriptor("batch_sizes", help, None, kind)?;
         for series in &all {
             for (operation, batches) in [("send", &SENT), ("receive", &RECEIVED)] {
                 let labels = series.labelled("operation", operation);
                 histogram(&mut metric, &labels, series, batches, 1.0)?;
+            }
+            if series.histogram(&HANDLED).0 > 0 {
+                let labels = series.labelled("operation", "handle");
+                histogram(&mut metric, &labels, series, &HANDLED, 1.0)?;
+            }
+        }
+
+        let targets = all.iter().filter_map(|series| {
+            let size = series.batch_size_target.load(Relaxed);
+            (size > 0).then_some((series, size as i64))
+        });
+        let targets: Vec<_> = targets.collect();
+        if !targets.is_empty() {
+            let help = "Messages that the next batch of an adapting handler is to have";
+            let kind = MetricType::Gauge;
+            let mut metric = encoder.encode_descriptor("batch_size_target", help, None, kind)?;
+            for (series, size) in targets {
+                metric
+                    .encode_family(&series.labels())?
+                    .encode_gauge(&size)?;
             }
         }
         Ok(())

@@ -45,8 +45,13 @@ pub(super) const RECEIVED: Histogram = Histogram {
     at: SENT.end(),
     bounds: BATCH_BOUNDS,
 };
-pub(super) const PROCESSING: Histogram = Histogram {
+/// In messages of one batch that was handed over to be handled together.
+pub(super) const HANDLED: Histogram = Histogram {
     at: RECEIVED.end(),
+    bounds: BATCH_BOUNDS,
+};
+pub(super) const PROCESSING: Histogram = Histogram {
+    at: HANDLED.end(),
     bounds: DURATION_BOUNDS,
 };
 const SETTLED: usize = PROCESSING.end();
@@ -66,6 +71,8 @@ pub(super) struct Series {
     errors: [AtomicU64; ErrorKind::ALL.len()],
     /// By the place of their side in [`SIDES`].
     pub(super) breakers: [Breakers; SIDES.len()],
+    /// The size that adapting batches are to have now; zero where there are none.
+    pub(super) batch_size_target: AtomicU64,
 }
 
 impl Series {
@@ -76,6 +83,7 @@ impl Series {
             counters: Counters::new(),
             errors: [const { AtomicU64::new(0) }; ErrorKind::ALL.len()],
             breakers: Default::default(),
+            batch_size_target: AtomicU64::new(0),
         }
     }
 
@@ -139,6 +147,16 @@ impl QueueMetrics {
         if messages > 0 {
             self.0.observe(&RECEIVED, messages as u64);
         }
+    }
+
+    /// Messages were handed over to be handled together.
+    pub(crate) fn handed_over(&self, messages: usize) {
+        self.0.observe(&HANDLED, messages as u64);
+    }
+
+    /// The next batch of an adapting consumer is to have this size.
+    pub(crate) fn batch_size_target(&self, messages: usize) {
+        self.0.batch_size_target.store(messages as u64, Relaxed);
     }
 
     /// A delivery was ended by this verb.

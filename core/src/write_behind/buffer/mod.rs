@@ -19,6 +19,7 @@ use super::rejected::RejectedEntry;
 use crate::clock::{Tick, Timestamp};
 use crate::delivery::Delivery;
 use crate::error::{Error, ErrorKind, Result};
+use crate::room::Room;
 use crate::runtime::Tasks;
 
 /// When the buffer is full, and when a part of it is due.
@@ -74,9 +75,7 @@ pub(super) struct Buffer {
     /// For each lane: something may be due.
     due: Box<[Notify]>,
     /// Something left the buffer.
-    room: Notify,
-    /// Held by the first of those who wait for room; the others queue up for it.
-    turn: tokio::sync::Mutex<()>,
+    room: Room,
     /// A batch was done, a send to the journal has ended, or the stage changed.
     progress: Notify,
     /// There may be less to pull from the journal, or room for more of it.
@@ -103,14 +102,12 @@ impl Buffer {
                 bytes: 0,
                 next: 0,
                 flush_to: 0,
-                waiting: 0,
                 rejected: VecDeque::new(),
                 unwritten: Vec::new(),
                 journal: Journaled::default(),
             }),
             due: (0..lanes).map(|_| Notify::new()).collect(),
-            room: Notify::new(),
-            turn: tokio::sync::Mutex::new(()),
+            room: Room::default(),
             progress: Notify::new(),
             pull: Notify::new(),
         }
@@ -144,7 +141,7 @@ impl Buffer {
             Came::Fed(_) | Came::Journal(_) => Way::Fed,
         };
         let mut state = self.state();
-        match state.admit(&self.limits, way, bytes, waiting) {
+        match state.admit(&self.limits, way, bytes, self.room.waiting() > waiting) {
             Ok(true) => {}
             Ok(false) => {
                 let error = None;
@@ -170,17 +167,18 @@ impl Buffer {
             done => return done,
         };
         let mut waiting = Some((refused.entry, refused.came));
-        self.when_room(|| {
-            let (entry, came) = waiting.take()?;
-            match self.push_before(lane, entry, came, usize::MAX) {
-                Err(refused) if refused.error.is_none() => {
-                    waiting = Some((refused.entry, refused.came));
-                    None
+        self.room
+            .when(|| {
+                let (entry, came) = waiting.take()?;
+                match self.push_before(lane, entry, came, usize::MAX) {
+                    Err(refused) if refused.error.is_none() => {
+                        waiting = Some((refused.entry, refused.came));
+                        None
+                    }
+                    done => Some(done),
                 }
-                done => Some(done),
-            }
-        })
-        .await
+            })
+            .await
     }
 
     /// Takes entries in, as many as there is room for now, and gives their results. The rest stays.
@@ -195,7 +193,8 @@ impl Buffer {
         let mut state = self.state();
         while let Some((lane, entry)) = entries.pop_front() {
             let bytes = entry.bytes() as u64;
-            match state.admit(&self.limits, Way::Memory, bytes, waiting) {
+            let waits = self.room.waiting() > waiting;
+            match state.admit(&self.limits, Way::Memory, bytes, waits) {
                 Ok(true) => {
                     if state.put(lane, &self.limits, entry, Came::Here, bytes, now) {
                         woken.push(lane);
@@ -220,28 +219,15 @@ impl Buffer {
         let mut results = Vec::with_capacity(entries.len());
         self.try_push_many(&mut entries, &mut results, 0);
         while !entries.is_empty() {
-            self.when_room(|| {
-                let before = entries.len();
-                self.try_push_many(&mut entries, &mut results, usize::MAX);
-                (entries.len() < before).then_some(())
-            })
-            .await;
+            self.room
+                .when(|| {
+                    let before = entries.len();
+                    self.try_push_many(&mut entries, &mut results, usize::MAX);
+                    (entries.len() < before).then_some(())
+                })
+                .await;
         }
         results
-    }
-
-    /// Tries whenever room was made, first come, first served.
-    async fn when_room<T>(&self, mut attempt: impl FnMut() -> Option<T>) -> T {
-        let _waiting = Waiting::start(self);
-        let _turn = self.turn.lock().await;
-        loop {
-            let mut room = pin!(self.room.notified());
-            room.as_mut().enable();
-            if let Some(done) = attempt() {
-                return done;
-            }
-            room.await;
-        }
     }
 
     // Entries go into the journal, and come out of it.
@@ -255,7 +241,7 @@ impl Buffer {
         if !wait {
             return Err(full());
         }
-        self.when_room(|| self.try_reserve(sizes, usize::MAX)).await
+        self.room.when(|| self.try_reserve(sizes, usize::MAX)).await
     }
 
     fn try_reserve(&self, sizes: &[u64], waiting: usize) -> Option<Result<usize>> {
@@ -265,7 +251,8 @@ impl Buffer {
         }
         let mut count = 0;
         for bytes in sizes {
-            match state.admit(&self.limits, Way::Journal, *bytes, waiting) {
+            let waits = self.room.waiting() > waiting;
+            match state.admit(&self.limits, Way::Journal, *bytes, waits) {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(error) if count == 0 => return Some(Err(error)),
@@ -290,7 +277,7 @@ impl Buffer {
             state.journal.depth -= 1;
             state.journal.bytes -= bytes;
         }
-        self.made_room(&state);
+        self.room.made();
         let ended = state.journal.sending == 0;
         drop(state);
         if ended {
@@ -376,7 +363,7 @@ impl Buffer {
         state.recount(depth, bytes);
         state.journal.paused = false;
         drop(state);
-        self.room.notify_waiters();
+        self.room.made();
     }
 
     /// Waits until this is so.
@@ -458,7 +445,7 @@ impl Buffer {
             state.leave(queued);
             state.observed.lag(now.since(queued.at));
         }
-        self.made_room(&state);
+        self.room.made();
     }
 
     /// An entry was given up, and is somewhere else.
@@ -466,7 +453,7 @@ impl Buffer {
         let mut state = self.state();
         state.counts.failed += 1;
         state.leave(queued);
-        self.made_room(&state);
+        self.room.made();
     }
 
     /// An entry was given up, and is kept here for the program to take.
@@ -483,14 +470,8 @@ impl Buffer {
         let rejected: Vec<_> = std::mem::take(&mut state.rejected).into();
         let bytes: usize = rejected.iter().map(|r| r.entry.bytes()).sum();
         state.bytes -= bytes as u64;
-        self.made_room(&state);
+        self.room.made();
         rejected
-    }
-
-    fn made_room(&self, state: &State) {
-        if state.waiting > 0 {
-            self.room.notify_waiters();
-        }
     }
 
     /// The oldest batch of a lane is done: written, given up or left.
@@ -571,7 +552,7 @@ impl Buffer {
             let mut state = self.state();
             state.stage = state.stage.max(stage);
         }
-        self.room.notify_waiters();
+        self.room.made();
         self.progress.notify_waiters();
         self.pull.notify_one();
         self.wake_all();
@@ -622,22 +603,6 @@ impl Buffer {
         let oldest = oldest.map(|(_, at)| at).min();
         let age = oldest.map_or(Duration::ZERO, |at| self.tasks.clock().now().since(at));
         (state.observed.clone(), age)
-    }
-}
-
-/// Somebody waits for room; ends when dropped.
-struct Waiting<'a>(&'a Buffer);
-
-impl<'a> Waiting<'a> {
-    fn start(buffer: &'a Buffer) -> Self {
-        buffer.state().waiting += 1;
-        Self(buffer)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.state().waiting -= 1;
     }
 }
 

@@ -31,8 +31,6 @@ pub(super) struct State {
     pub(super) next: u64,
     /// What has a smaller number is due at once.
     pub(super) flush_to: u64,
-    /// Those who wait for room. Nobody goes before them.
-    pub(super) waiting: usize,
     /// Given up, and for the program to take. They take room.
     pub(super) rejected: VecDeque<RejectedEntry>,
     /// What was on its way when writing stopped.
@@ -98,14 +96,14 @@ pub(super) enum Due {
 }
 
 impl State {
-    /// Counts an entry of this size in, if there is room for it and no more than this many wait.
+    /// Counts an entry of this size in, if there is room for it and nobody is before it.
     #[inline]
     pub(super) fn admit(
         &mut self,
         limits: &Limits,
         way: Way,
         bytes: u64,
-        waiting: usize,
+        waits: bool,
     ) -> Result<bool> {
         if self.stage != Stage::Open {
             return Err(Error::closed("write-behind"));
@@ -113,7 +111,7 @@ impl State {
         if bytes > limits.max_bytes {
             return Err(Error::too_large(bytes, limits.max_bytes));
         }
-        if self.waiting > waiting || !self.fits(limits, way, bytes) {
+        if waits || !self.fits(limits, way, bytes) {
             return Ok(false);
         }
         self.counts.enqueued += 1;
