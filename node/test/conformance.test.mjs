@@ -42,6 +42,8 @@ async function outcome(steps) {
 
 const SENT = "{ send = 'a', headers = { h = 'v' } }, { receive = 1, count = 1 }";
 
+const CONSUMED = "{ send = 'a' }, { consume = 'c' }, { next = 'c', count = 1 }";
+
 /** None of these promises is kept. */
 const BROKEN = [
   ["{ send = 'a' }, { receive = 1, expect = [] }", /got 1/],
@@ -86,6 +88,13 @@ const BROKEN = [
   ["{ redrive = true, expect = { matched = 1, redriven = 1 } }", /matched is/],
   ["{ purge = true, expect = 1 }", /the count is/],
   ["{ statistics = { depth = 1 } }", /depth is 0/],
+  ["{ consume = 'c', idle = '0s' }, { next = 'c', expect = ['a'] }", /got 0/],
+  [`${CONSUMED}, { drain = 'c', deadline = '0s', expect = { finished = 1 } }`, /finished is 0/],
+  [
+    `${CONSUMED}, { drain = 'c', deadline = '0s' }, { cancelled = 'a', cause = 'none' }`,
+    /the cause is/,
+  ],
+  [`${CONSUMED}, { advance = '30s' }, { ack = 'a' }`, /LockLostError/],
   ["{ ack = 'a' }", /nothing is named/],
   ["{ connect = 'b', url = 'nowhere:' }", /InvalidConfigError/],
 ];

@@ -344,6 +344,19 @@ pub(super) struct Configure {
     pub options: QueueOptions,
 }
 
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Advance {
+    #[serde(rename = "advance")]
+    pub by: Span,
+    #[serde(default = "once")]
+    pub times: u32,
+}
+
+fn once() -> u32 {
+    1
+}
+
 /// What must be seen of a delivery, a peeked message or a dead letter. What is not said may be
 /// anything.
 #[derive(Clone, Debug, Deserialize)]

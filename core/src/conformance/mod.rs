@@ -22,6 +22,7 @@
 mod arguments;
 mod background;
 mod check;
+mod consumers;
 mod report;
 mod scenario;
 mod step;
@@ -91,6 +92,7 @@ mod tests {
     #[test]
     fn what_is_not_so_is_found_out() {
         const SENT: &str = "{ send = 'a', headers = { h = 'v' } }, { receive = 1, count = 1 }";
+        const CONSUMED: &str = "{ send = 'a' }, { consume = 'c' }, { next = 'c', count = 1 }";
         for (steps, why) in [
             ("{ send = 'a' }, { receive = 1, expect = [] }", "got 1"),
             ("{ receive = 1, expect = ['a'] }", "got 0"),
@@ -164,6 +166,45 @@ mod tests {
             ),
             ("{ purge = true, expect = 1 }", "the count is"),
             ("{ statistics = { depth = 1 } }", "depth is 0"),
+            (
+                "{ consume = 'c', idle = '0s' }, { next = 'c', expect = ['a'] }",
+                "got 0",
+            ),
+            (
+                "{ send = 'a' }, { consume = 'c' }, { next = 'c', expect = [] }",
+                "got 1",
+            ),
+            (
+                "{ consume = 'c' }, { next = 'c', start = 'n' }, { stop = 'c' }, { pending = 'n' }, { cancel = 'n' }",
+                "it has ended",
+            ),
+            (
+                &format!(
+                    "{CONSUMED}, {{ drain = 'c', deadline = '0s', expect = {{ finished = 1, released = 0, abandoned = 0 }} }}"
+                ),
+                "the report is",
+            ),
+            (
+                &format!(
+                    "{CONSUMED}, {{ drain = 'c', deadline = '0s' }}, {{ cancelled = 'a', cause = 'stalled' }}"
+                ),
+                "the cause is",
+            ),
+            (
+                &format!(
+                    "{CONSUMED}, {{ advance = '15s', times = 4 }}, {{ cancelled = 'a', cause = 'none' }}, {{ ack = 'a', error = 'lock_lost' }}"
+                ),
+                "succeeded",
+            ),
+            (
+                &format!("{CONSUMED}, {{ advance = '30s' }}, {{ ack = 'a' }}"),
+                "failed: LockLost",
+            ),
+            (
+                "{ consume = 'c', concurrency = 0 }",
+                "failed: InvalidArgument",
+            ),
+            ("{ stop = 'c' }", "no consumer"),
             ("{ ack = 'a' }", "no delivery"),
             (
                 "{ connect = 'b', url = 'nowhere:' }",

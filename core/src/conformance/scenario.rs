@@ -33,6 +33,7 @@ const FILES: &[(&str, &str)] = files![
     "bounds",
     "queues",
     "clients",
+    "consumers",
     "observing",
     "bad_input",
 ];
@@ -177,6 +178,12 @@ mod tests {
             ("{ send = 'a', ack = 'a' }", "several verbs"),
             ("{ send = 'a', colour = 'blue' }", "unknown field `colour`"),
             ("{ receive = 1 }", "`expect`, or `count`"),
+            ("{ next = 'c' }", "`expect`, or `count`"),
+            (
+                "{ consume = 'c', colour = 'blue' }",
+                "unknown field `colour`",
+            ),
+            ("{ consume = 'c', wait = 'soon' }", "not a duration"),
             ("{ ack = 'a', error = 'gone' }", "no error kind"),
             ("{ advance = 30 }", "expected a string"),
             ("{ advance = 'soon' }", "not a duration"),

@@ -1,13 +1,13 @@
 //! One step of a scenario: a verb, its arguments and what must come of it.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use super::arguments::*;
+use super::consumers::{Cancelled, Consume, Drain, Next, Status};
 
 /// The steps that were started and wait for their `join` or `cancel`.
 pub(super) type Started = BTreeMap<String, Table>;
@@ -61,7 +61,14 @@ pub(super) enum Action {
     Purge(Purge),
     Statistics(Counts),
     Create,
-    Advance(Duration),
+    Consume(Consume),
+    Next(Next),
+    ConsumerStatus(Status),
+    Cancelled(Cancelled),
+    Drain(Drain),
+    Stop(String),
+    DropConsumer(String),
+    Advance(Advance),
     Pending(String),
     Cancel(String),
     Connect(Connect),
@@ -156,7 +163,14 @@ impl Action {
             "purge" => Self::Purge(fields(table)?),
             "statistics" => Self::Statistics(only(&mut table, verb)?),
             "create" => only::<True>(&mut table, verb).map(|True| Self::Create)?,
-            "advance" => Self::Advance(only::<Span>(&mut table, verb)?.0),
+            "consume" => Self::Consume(Consume::read(table)?),
+            "next" => Self::Next(fields(table)?),
+            "consumer_status" => Self::ConsumerStatus(fields(table)?),
+            "cancelled" => Self::Cancelled(fields(table)?),
+            "drain" => Self::Drain(fields(table)?),
+            "stop" => Self::Stop(only(&mut table, verb)?),
+            "drop_consumer" => Self::DropConsumer(only(&mut table, verb)?),
+            "advance" => Self::Advance(fields(table)?),
             "pending" => Self::Pending(only(&mut table, verb)?),
             "cancel" => Self::Cancel(only(&mut table, verb)?),
             "connect" => Self::Connect(fields(table)?),
@@ -171,7 +185,12 @@ impl Action {
         let started = matches!(mode, Mode::Start(_));
         let in_background = matches!(
             self,
-            Self::Send(_) | Self::Receive(_) | Self::AcceptNext(_) | Self::Redrive(_)
+            Self::Send(_)
+                | Self::Receive(_)
+                | Self::AcceptNext(_)
+                | Self::Redrive(_)
+                | Self::Next(_)
+                | Self::Drain(_)
         );
         if started && !in_background {
             return Err("this verb cannot be started".to_owned());
@@ -179,6 +198,7 @@ impl Action {
         let says_what_comes = match self {
             Self::Receive(receive) => receive.expect.is_some() || receive.count.is_some(),
             Self::AcceptNext(accept) => accept.expect.is_some(),
+            Self::Next(next) => next.expect.is_some() || next.count.is_some(),
             Self::Peek(peek) => peek.expect.is_some(),
             Self::DeadLetters(list) => list.expect.is_some(),
             _ => true,
@@ -186,12 +206,12 @@ impl Action {
         if started || fails || says_what_comes {
             Ok(())
         } else {
-            Err("it must say what comes: `expect`, or `count` of a receive".to_owned())
+            Err("it must say what comes: `expect`, or `count` of deliveries".to_owned())
         }
     }
 }
 
-const VERBS: [&str; 30] = [
+const VERBS: [&str; 37] = [
     "send",
     "send_many",
     "receive",
@@ -216,6 +236,13 @@ const VERBS: [&str; 30] = [
     "purge",
     "statistics",
     "create",
+    "consume",
+    "next",
+    "consumer_status",
+    "cancelled",
+    "drain",
+    "stop",
+    "drop_consumer",
     "advance",
     "pending",
     "cancel",

@@ -9,7 +9,7 @@ use super::scenario::{Scenario, Tag};
 use super::world::CLIENT;
 use crate::Result;
 use crate::capability::Capabilities;
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, Tasks};
 
 /// A store that nobody else uses, for one scenario.
 pub struct Store {
@@ -63,6 +63,14 @@ impl Store {
             Some(other) if client != CLIENT => other,
             _ => &self.runtime,
         }
+    }
+
+    /// What runs the background work of each runtime.
+    pub(super) fn tasks(&self) -> impl Iterator<Item = &Tasks> {
+        [Some(&self.runtime), self.other.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(Runtime::tasks)
     }
 
     pub(super) fn url(&self) -> &str {

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::arguments::{AcceptNext, Outgoing, Receive, Redriven};
+use super::arguments::{AcceptNext, Outgoing, Receive, Redriven, Seen};
 use super::check::{Sight, check_counts, check_end, check_seen, check_value};
 use super::step::{Action, Mode, Step};
 use super::world::{Checked, World, remove};
 use crate::clock::Timestamp;
+use crate::consumer::{CancelCause, Consumer, ConsumerStatus, DrainReport};
 use crate::dead_letter::{DeadLetter, RedriveOptions, RedriveReport};
 use crate::delivery::Delivery;
 use crate::error::Result;
@@ -37,9 +38,13 @@ pub(super) enum Came {
     Redriven(RedriveReport),
     Purged(u64),
     Statistics(Statistics),
+    Consumer(Consumer),
+    ConsumerStatus(ConsumerStatus),
+    Cancelled(Option<CancelCause>),
+    Drained(DrainReport),
 }
 
-fn going(verb: impl Future<Output = Result<Came>> + Send + 'static) -> Going {
+pub(super) fn going(verb: impl Future<Output = Result<Came>> + Send + 'static) -> Going {
     Box::pin(verb)
 }
 
@@ -116,6 +121,14 @@ impl World<'_> {
                     client?.close().await?;
                     Ok(Came::Nothing)
                 })
+            }
+            Action::Next(_) | Action::Drain(_) | Action::Stop(_) => {
+                self.begin_of_consumer(&step.action)?
+            }
+            Action::ConsumerStatus(_) | Action::Cancelled(_) => {
+                // What was woken before, and what is due, has its turn first.
+                self.turn().await;
+                self.begin_of_consumer(&step.action)?
             }
             _ => match self.queue(step).await {
                 Ok(queue) => self.begin_on(queue, step)?,
@@ -213,6 +226,10 @@ impl World<'_> {
             Action::Statistics(_) => {
                 going(async move { queue.statistics().await.map(Came::Statistics) })
             }
+            Action::Consume(consume) => {
+                let consumer = queue.consume(consume.options.clone());
+                going(async move { consumer.map(Came::Consumer) })
+            }
             Action::Create => going(async move {
                 queue.create().await?;
                 Ok(Came::Nothing)
@@ -232,7 +249,12 @@ impl World<'_> {
             }
             (Action::SendMany(entries), Came::Sent(results)) => self.check_sent(entries, results),
             (Action::Receive(receive), Came::Deliveries(deliveries)) => {
-                self.check_deliveries(receive, deliveries)
+                check_value("the number of deliveries", receive.count, deliveries.len())?;
+                if let Some(wanted) = &receive.expect {
+                    self.check_deliveries(wanted, &deliveries, receive.any_order)?;
+                }
+                self.name_deliveries(&receive.names, deliveries);
+                Ok(())
             }
             (Action::SettleMany(entries), Came::Each(results)) => {
                 self.check_each(entries.iter().map(|e| e.error.as_ref()), results)
@@ -299,7 +321,7 @@ impl World<'_> {
                 check_value("the count", purge.expect, count)
             }
             (Action::Statistics(counts), Came::Statistics(got)) => check_counts(counts, &got),
-            (_, _) => Ok(()),
+            (action, came) => self.finish_of_consumer(action, came),
         }
     }
 
@@ -341,21 +363,26 @@ impl World<'_> {
         Ok(())
     }
 
-    fn check_deliveries(&mut self, receive: &Receive, deliveries: Vec<Delivery>) -> Checked<()> {
-        check_value("the number of deliveries", receive.count, deliveries.len())?;
-        if let Some(wanted) = &receive.expect {
-            let sights: Vec<Sight> = deliveries.iter().map(Sight::from).collect();
-            check_seen(wanted, &sights, receive.any_order, &self.context())?;
-        }
+    pub(super) fn check_deliveries(
+        &self,
+        wanted: &[Seen],
+        deliveries: &[Delivery],
+        any_order: bool,
+    ) -> Checked<()> {
+        let sights: Vec<Sight> = deliveries.iter().map(Sight::from).collect();
+        check_seen(wanted, &sights, any_order, &self.context())
+    }
+
+    /// Keeps deliveries under these names, and under their bodies.
+    pub(super) fn name_deliveries(&mut self, names: &[String], deliveries: Vec<Delivery>) {
         for (index, delivery) in deliveries.into_iter().enumerate() {
             let delivery = Arc::new(delivery);
-            if let Some(name) = receive.names.get(index) {
+            if let Some(name) = names.get(index) {
                 self.deliveries.insert(name.clone(), delivery.clone());
             }
             let body = String::from_utf8_lossy(delivery.body()).into_owned();
             self.deliveries.insert(body, delivery);
         }
-        Ok(())
     }
 
     fn check_next(&mut self, accept: &AcceptNext, session: Option<Session>) -> Checked<()> {

@@ -4,6 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
 use super::arguments::{Connect, Filter};
 use super::background::{Background, PATIENCE};
 use super::check::Context;
@@ -15,6 +17,7 @@ use crate::capability::Capability;
 use crate::client::Client;
 use crate::clock::Timestamp;
 use crate::config::{ClientConfig, Create, QueueOptions};
+use crate::consumer::Consumer;
 use crate::dead_letter::DeadLetterFilter;
 use crate::delivery::Delivery;
 use crate::error::{ErrorKind, Result};
@@ -42,6 +45,7 @@ pub(super) struct World<'a> {
     background: HashMap<String, Background<Result<Came>>>,
     pub deliveries: HashMap<String, Arc<Delivery>>,
     pub sessions: HashMap<String, Arc<Session>>,
+    pub consumers: HashMap<String, Arc<Consumer>>,
     /// Ids of sent messages, by their bodies.
     pub ids: HashMap<String, MessageId>,
     /// Ids that no sender chose.
@@ -66,6 +70,7 @@ impl<'a> World<'a> {
             background: HashMap::new(),
             deliveries: HashMap::new(),
             sessions: HashMap::new(),
+            consumers: HashMap::new(),
             ids: HashMap::new(),
             made: HashSet::new(),
             cursors: HashMap::new(),
@@ -112,18 +117,14 @@ impl<'a> World<'a> {
     /// Takes a step that is no verb of a provider. Answers whether it was one.
     async fn take_aside(&mut self, action: &Action) -> Checked<bool> {
         match action {
-            Action::Advance(by) => {
-                let clock = self.store.runtime().clock();
-                if clock.is_virtual() {
-                    clock.advance(*by).map_err(|e| e.to_string())?;
-                } else {
-                    tokio::time::sleep(*by).await;
+            Action::Advance(advance) => {
+                for _ in 0..advance.times {
+                    self.advance(advance.by.0).await?;
                 }
             }
             Action::Pending(name) => {
                 // Whatever is to end it, and was woken before, has its turn first.
-                let turn = tokio::spawn(async {}).await;
-                turn.map_err(|e| e.to_string())?;
+                self.turn().await;
                 let background = self.background.get_mut(name);
                 if !background.ok_or("it was not started")?.is_pending() {
                     return Err("it has ended".to_owned());
@@ -137,6 +138,7 @@ impl<'a> World<'a> {
                     .retain(|_, other| !Arc::ptr_eq(other, &dropped));
             }
             Action::DropSession(name) => drop(remove(&mut self.sessions, name)?),
+            Action::DropConsumer(name) => drop(remove(&mut self.consumers, name)?),
             Action::Configure(configure) => {
                 self.queues
                     .retain(|(client, _), _| *client != configure.client);
@@ -146,6 +148,29 @@ impl<'a> World<'a> {
             _ => return Ok(false),
         }
         Ok(true)
+    }
+
+    async fn advance(&self, by: Duration) -> Checked<()> {
+        let clock = self.store.runtime().clock();
+        if !clock.is_virtual() {
+            tokio::time::sleep(by).await;
+            return Ok(());
+        }
+        clock.advance(by).map_err(|e| e.to_string())?;
+        if !self.consumers.is_empty() {
+            // Locks that are due are renewed before more time passes.
+            self.turn().await;
+        }
+        Ok(())
+    }
+
+    /// Lets background work that is due have its turn.
+    pub async fn turn(&self) {
+        for tasks in self.store.tasks() {
+            let (done, turn) = oneshot::channel::<()>();
+            tasks.spawn(async move { drop(done) });
+            let _ = turn.await;
+        }
     }
 
     /// The client of this name, connected at its first use.

@@ -5,6 +5,7 @@ import { basename, join } from "node:path";
 
 import { parse } from "smol-toml";
 
+import { OPTIONS } from "./consumers.mjs";
 import { expand, isTable } from "./text.mjs";
 
 const SCENARIO = ["name", "about", "needs", "lacks", "tags", "options", "steps"];
@@ -44,6 +45,8 @@ const SEEN = [
 const ERROR = ["kind", "field", "capability", "queue", "size", "limit"];
 const FILTER = ["ids_of", "reason", "session", "header", "since", "until"];
 const REDRIVEN = ["matched", "redriven", "failed"];
+const DRAINED = ["finished", "released", "abandoned"];
+const STATUS = ["ready", "in_hand", "prefetched"];
 const COUNTS = [
   "ready",
   "in_flight",
@@ -81,15 +84,22 @@ const VERBS = {
   purge: ["where", "expect"],
   statistics: [],
   create: [],
-  advance: [],
+  consume: Object.keys(OPTIONS),
+  next: ["as", "expect", "count"],
+  consumer_status: ["expect"],
+  cancelled: ["cause"],
+  drain: ["deadline", "expect"],
+  stop: [],
+  drop_consumer: [],
+  advance: ["times"],
   pending: [],
   cancel: [],
   connect: ["url", "url_options", "require"],
   configure: ["options"],
   close_client: [],
 };
-const STARTED = ["send", "receive", "accept_next", "redrive"];
-const SEEING = ["receive", "accept_next", "peek", "dead_letters"];
+const STARTED = ["send", "receive", "accept_next", "redrive", "next", "drain"];
+const SEEING = ["receive", "accept_next", "peek", "dead_letters", "next", "consumer_status"];
 
 /** Every scenario of a folder, with the theme of its file. */
 export function scenarios(folder) {
@@ -153,16 +163,18 @@ function checkStep(verb, step, joined) {
   if (step.start !== undefined && (joined || !STARTED.includes(verb))) {
     throw new Error("this step cannot be started");
   }
-  const says = step.expect !== undefined || (verb === "receive" && step.count !== undefined);
+  const says = step.expect !== undefined || step.count !== undefined;
   if (SEEING.includes(verb) && !says && step.error === undefined && step.start === undefined) {
     throw new Error("it must say what comes");
   }
   checkError(step.error);
-  if (["receive", "peek", "dead_letters"].includes(verb)) {
+  if (["receive", "next", "peek", "dead_letters"].includes(verb)) {
     for (const seen of step.expect ?? []) if (isTable(seen)) checkKeys("expect", seen, SEEN);
   }
   if (step.where !== undefined) checkKeys("where", step.where, FILTER);
-  if (verb === "redrive") checkKeys("expect", step.expect ?? {}, REDRIVEN);
+  const table = { redrive: REDRIVEN, drain: DRAINED, consumer_status: STATUS }[verb];
+  if (table !== undefined) checkKeys("expect", step.expect ?? {}, table);
+  if (verb === "cancelled" && step.cause === undefined) throw new Error("it must say the cause");
   if (verb === "statistics") checkKeys(verb, step.statistics, COUNTS);
   const entries = {
     send_many: ["body", "error", ...MESSAGE],

@@ -1,8 +1,9 @@
 // The verbs of a provider: begun here, and what came of them compared with what must.
 
 import { check, checkCounts, checkEnd, checkError, checkSeen, checkValue } from "./check.mjs";
+import * as consumers from "./consumers.mjs";
+import { named, remove } from "./names.mjs";
 import { bytes, isTable, someSpan, span } from "./text.mjs";
-import { named, remove } from "./world.mjs";
 
 const SETTLING = { ack: "ack", nack: "nack", release: "release", dead_letter: "deadLetter" };
 
@@ -11,7 +12,7 @@ const SETTLING = { ack: "ack", nack: "nack", release: "release", dead_letter: "d
  * error of opening its client or queue is the verb's.
  */
 export async function begin(world, step, signal) {
-  const came = BEGIN[step.verb] ? BEGIN[step.verb](world, step) : undefined;
+  const came = BEGIN[step.verb] ? BEGIN[step.verb](world, step, signal) : undefined;
   if (came !== undefined) return { came };
   let queue;
   try {
@@ -26,6 +27,7 @@ export async function begin(world, step, signal) {
 
 /** Verbs that are no queue's; `undefined` for the queue's. */
 const BEGIN = {
+  ...consumers.BEGIN,
   ack: settle,
   nack: settle,
   release: settle,
@@ -101,6 +103,7 @@ const BEGIN_ON = {
   purge: (world, queue, step) => queue.purgeDeadLetters(filter(world, step)),
   statistics: (_, queue) => queue.statistics(),
   create: (_, queue) => queue.create(),
+  consume: consumers.consume,
 };
 
 /** Receives, and goes on with what is still missing from a server that may be late. */
@@ -183,14 +186,10 @@ const FINISH = {
   extend_many: (world, step, results) => checkEach(world, step.extend_many, results),
   extend: (world, step) => checkUntil(world, step, named(world.deliveries, step.extend)),
   renew: (world, step) => checkUntil(world, step, named(world.sessions, step.renew)),
-  receive: (world, step, deliveries) => {
-    checkValue("the number of deliveries", step.count, deliveries.length);
-    if (step.expect !== undefined) checkSeen(world, step.expect, deliveries, step.any_order);
-    for (const [index, delivery] of deliveries.entries()) {
-      world.deliveries.set(step.as?.[index] ?? delivery.text(), delivery);
-      world.deliveries.set(delivery.text(), delivery);
-    }
-  },
+  receive: checkDeliveries,
+  consume: (world, step, consumer) => world.consumers.set(step.consume, consumer),
+  next: (world, step, delivery) => checkDeliveries(world, step, delivery ? [delivery] : []),
+  drain: consumers.finishDrain,
   accept: (world, step, session) => {
     checkValue("the session", step.accept, session.id);
     checkUntil(world, step, session);
@@ -224,6 +223,15 @@ const FINISH = {
   purge: (_, step, count) => checkValue("the count", step.expect, count),
   statistics: (_, step, statistics) => checkCounts(step.statistics, statistics),
 };
+
+function checkDeliveries(world, step, deliveries) {
+  checkValue("the number of deliveries", step.count, deliveries.length);
+  if (step.expect !== undefined) checkSeen(world, step.expect, deliveries, step.any_order);
+  for (const [index, delivery] of deliveries.entries()) {
+    world.deliveries.set(step.as?.[index] ?? delivery.text(), delivery);
+    world.deliveries.set(delivery.text(), delivery);
+  }
+}
 
 function checkStored(world, entry, sent) {
   checkValue("duplicate", entry.duplicate_of !== undefined, sent.isDuplicate);

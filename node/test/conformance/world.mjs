@@ -6,11 +6,11 @@ import { AlreadyExistsError, connect, Runtime } from "queue-runtime";
 import { TestEngine } from "queue-runtime/testing";
 
 import { Broken, check } from "./check.mjs";
+import { collected } from "./garbage.mjs";
+import { named, remove } from "./names.mjs";
+import { patiently } from "./patience.mjs";
 import { camelKeys, span, spanOrNone } from "./text.mjs";
 import { begin, finish } from "./verbs.mjs";
-
-/** How long a step may take, in real time, before it is given up. */
-const PATIENCE = 30_000;
 
 /** A send was done before it could be given up: what the scenario is about did not come to be. */
 export class TooLate extends Error {}
@@ -20,6 +20,7 @@ export class World {
   start;
   deliveries = new Map();
   sessions = new Map();
+  consumers = new Map();
   /** Ids of sent messages, by their bodies. */
   ids = new Map();
   /** Ids that no sender chose. */
@@ -69,18 +70,19 @@ export class World {
   async #take(step, next) {
     switch (step.verb) {
       case "advance":
-        if (this.#engine !== undefined) return this.#engine.advance(span(step.advance));
-        return sleep(span(step.advance));
+        return this.#advance(span(step.advance), step.times ?? 1);
       case "pending":
-        await this.#turn();
+        await this.turn();
         return check(!named(this.#background, step.pending).ended, "it has ended");
       case "cancel":
         return this.#cancel(remove(this.#background, step.cancel));
       case "drop":
-        return this.#drop(named(this.deliveries, step.drop));
+        return this.#drop(step.drop);
       case "drop_session":
         // Forgotten as by leaving its scope.
         return remove(this.sessions, step.drop_session)[Symbol.asyncDispose]();
+      case "drop_consumer":
+        return remove(this.consumers, step.drop_consumer)[Symbol.asyncDispose]();
       case "configure":
         this.#options.set(step.configure, step.options);
         return this.#reopen(step.configure);
@@ -101,6 +103,12 @@ export class World {
     this.#background.set(step.start, background);
   }
 
+  async #advance(by, times) {
+    for (let time = 0; time < times; time++) {
+      await (this.#engine === undefined ? sleep(by) : this.#engine.advance(by));
+    }
+  }
+
   async #cancel({ verb, came, giveUp }) {
     giveUp.abort();
     // It may have ended unseen; what it brought is then as if its program had lost it.
@@ -109,15 +117,25 @@ export class World {
     await ended?.close?.();
   }
 
-  #drop(delivery) {
+  async #drop(name) {
+    const lost = this.#forget(name);
+    // Nothing hears of it before it is collected; a consumer counts it as in hand until then.
+    const consumes = this.#scenario.steps.some(({ verb }) => verb === "consume");
+    if (consumes) await collected(lost);
+  }
+
+  /** Forgets a delivery. Waits for nothing, so that nothing of it is left in what waits. */
+  #forget(name) {
+    const dropped = named(this.deliveries, name);
     // Its other names would keep it.
     for (const [name, other] of this.deliveries) {
-      if (other === delivery) this.deliveries.delete(name);
+      if (other === dropped) this.deliveries.delete(name);
     }
+    return new WeakRef(dropped);
   }
 
   /** Whatever is to end a step in the background, and was woken before, has its turn. */
-  async #turn() {
+  async turn() {
     if (this.#engine !== undefined) return this.#engine.settled();
     const client = await this.client("a turn");
     const giveUp = new AbortController();
@@ -178,29 +196,5 @@ export class World {
   moment(text) {
     const since = text === undefined ? undefined : spanOrNone(text);
     return since === undefined ? undefined : new Date(this.start + since);
-  }
-}
-
-export function named(names, name) {
-  const thing = names.get(name);
-  check(thing !== undefined, `nothing is named ${JSON.stringify(name)}`);
-  return thing;
-}
-
-export function remove(names, name) {
-  const thing = named(names, name);
-  names.delete(name);
-  return thing;
-}
-
-async function patiently(step) {
-  let timer;
-  const patience = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Broken("it did not end")), PATIENCE);
-  });
-  try {
-    return await Promise.race([step, patience]);
-  } finally {
-    clearTimeout(timer);
   }
 }

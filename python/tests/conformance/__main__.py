@@ -15,7 +15,7 @@ from typing import Any
 import queue_runtime
 from queue_runtime import QueueError, sync
 
-from . import check, verbs
+from . import check, consumers, verbs
 from .report import Row, merge, print_table
 from .scenarios import Scenario, Step, Wrong, load
 from .target import Target, targets
@@ -76,10 +76,9 @@ async def take(world: World, step: Step, then: Step | None) -> None:
     """Takes a step, with a view to the one after it."""
     name = step.argument
     match step.verb:
-        case "advance" if world.virtual_clock:
-            world.runtime.advance(span(name))
         case "advance":
-            await asyncio.sleep(span(name))
+            for _ in range(step.table.get("times", 1)):
+                await advance(world, span(name))
         case "pending":
             await world.turn()
             if not world.named(world.background, name).is_pending():
@@ -93,6 +92,8 @@ async def take(world: World, step: Step, then: Step | None) -> None:
             # Its other names would keep it.
             kept = {name: d for name, d in world.deliveries.items() if d is not dropped}
             world.deliveries = kept
+        case "drop_consumer":
+            consumers.drop(world, name)
         case "drop_session":
             world.named(world.sessions, name)
             del world.sessions[name]
@@ -103,6 +104,17 @@ async def take(world: World, step: Step, then: Step | None) -> None:
             world.background[step.table["start"]] = Background(step, verb())
         case _:
             await take_verb(world, step, then)
+
+
+async def advance(world: World, by: float) -> None:
+    """Lets time pass."""
+    if not world.virtual_clock:
+        await asyncio.sleep(by)
+        return
+    world.runtime.advance(by)
+    if world.consumers:
+        # Locks that are due are renewed before more time passes.
+        await world.turn()
 
 
 async def take_verb(world: World, step: Step, then: Step | None) -> None:

@@ -103,6 +103,9 @@ _SEEN = (
     "body id id_of session attempt attempts headers correlation_id content_type state reason "
     "description source enqueued_at locked_until first_delivered_at dead_lettered_at"
 )
+_CONSUMER = (
+    "concurrency prefetch prefetch_bytes max_messages wait lock max_lock_renewal reconnect idle"
+)
 _VERBS = {
     "send": _MESSAGE,
     "send_many": "",
@@ -128,15 +131,22 @@ _VERBS = {
     "purge": "where expect",
     "statistics": "",
     "create": "",
-    "advance": "",
+    "consume": _CONSUMER,
+    "next": "as expect count",
+    "consumer_status": "expect",
+    "cancelled": "cause",
+    "drain": "deadline expect",
+    "stop": "",
+    "drop_consumer": "",
+    "advance": "times",
     "pending": "",
     "cancel": "",
     "connect": "url url_options require",
     "configure": "options",
     "close_client": "",
 }
-_IN_BACKGROUND = {"send", "receive", "accept_next", "redrive"}
-_SAY_WHAT_COMES = {"receive", "accept_next", "peek", "dead_letters"}
+_IN_BACKGROUND = {"send", "receive", "accept_next", "redrive", "next", "drain"}
+_SAY_WHAT_COMES = {"receive", "accept_next", "peek", "dead_letters", "next", "consumer_status"}
 
 
 def _verb(table: Table) -> str:
@@ -155,10 +165,16 @@ def _check(step: Step) -> None:
     _only(table.get("send_many"), f"body error {_MESSAGE}")
     _only(table.get("settle_many"), "ack nack release dead_letter reason description delay error")
     _only(table.get("extend_many"), "extend error")
-    if verb in ("receive", "peek", "dead_letters"):
+    if verb in ("receive", "next", "peek", "dead_letters"):
         _only(table.get("expect"), _SEEN)
     if verb == "redrive":
         _only(table.get("expect"), "matched redriven failed")
+    if verb == "drain":
+        _only(table.get("expect"), "finished released abandoned")
+    if verb == "consumer_status":
+        _only(table.get("expect"), "ready in_hand prefetched")
+    if verb == "cancelled" and "cause" not in table:
+        raise Wrong("it must say the cause")
     if "start" in table and verb not in _IN_BACKGROUND:
         raise Wrong(f"{verb} cannot be started")
     says = {"expect", "count", "start", "error"} & table.keys()

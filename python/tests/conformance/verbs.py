@@ -8,7 +8,7 @@ from typing import Any
 
 from queue_runtime import Settlement
 
-from . import check
+from . import check, consumers
 from .scenarios import Step, Table, Wrong
 from .values import body, some_span, span
 from .world import World, awaited
@@ -37,6 +37,8 @@ async def prepare(world: World, step: Step) -> Verb:
             return _receive(world.named(world.sessions, step.table["from"]), step)
         case "renew" | "state" | "set_state" | "close_session":
             return _of_session(world, step)
+        case verb if verb in consumers.VERBS:
+            return consumers.prepare(world, step)
     return _of_queue(world, await world.queue(step), step)
 
 
@@ -167,6 +169,8 @@ def _of_queue(world: World, queue: Any, step: Step) -> Verb:
             return lambda: queue.statistics()
         case "create":
             return lambda: queue.create()
+        case "consume":
+            return lambda: consumers.consume(queue, step)
     raise Wrong(f"{step.verb} is listed and not begun")
 
 
@@ -199,8 +203,12 @@ def finish(world: World, step: Step, came: Any) -> None:
             _stored(world, {**table, "body": step.argument}, came)
         case "send_many":
             _each(world, [_entry(entry) for entry in step.argument], came, _stored)
-        case "receive":
+        case "receive" | "next":
             _received(world, step, _list(came))
+        case "consume":
+            world.consumers[step.argument] = came
+        case "drain":
+            consumers.drained(step, came)
         case "settle_many" | "extend_many":
             _each(world, step.argument, came, None)
         case "extend":

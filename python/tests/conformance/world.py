@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, cast
 
-from queue_runtime import QueueError, Runtime
+from queue_runtime import QueueError, Runtime, connect
 from queue_runtime.errors import AlreadyExistsError
 
 from .check import Context
@@ -40,6 +40,8 @@ class Background:
             return cast("asyncio.Future[None]", step())
         except StopIteration as end:
             self._call = end.value
+        except StopAsyncIteration:
+            self._call = None
         except (QueueError, asyncio.CancelledError) as error:
             self._call = error
         future.set_result(None)
@@ -67,7 +69,10 @@ class Background:
 
 async def awaited(value: Any) -> Any:
     """What a verb gives: of `queue_runtime` it is awaited, of `queue_runtime.sync` it is there."""
-    return await value if inspect.isawaitable(value) else value
+    try:
+        return await value if inspect.isawaitable(value) else value
+    except StopAsyncIteration:
+        return None
 
 
 class World:
@@ -89,7 +94,10 @@ class World:
         self.queues: dict[tuple[str, str], Any] = {}
         self.deliveries: dict[str, Any] = {}
         self.sessions: dict[str, Any] = {}
+        self.consumers: dict[str, Any] = {}
         self.background: dict[str, Background] = {}
+        #: Where nothing ever comes, of a client of its own: whichever API is looked at.
+        self._turn: Any = None
         #: Ids that no sender chose.
         self.made: set[str] = set()
         #: Where listings go on, by the body of what was listed.
@@ -145,8 +153,10 @@ class World:
         """Lets the runtime do what is due, and the event loop hear of it."""
         # A wait that is cancelled ends on the runtime's one thread, after all that was woken
         # before.
-        queue = (await self.client("a turn")).queue("turn")
-        waiting = asyncio.create_task(queue.receive_one(PATIENCE))
+        if self._turn is None:
+            client = await connect(self.store.url, runtime=self.runtime)
+            self._turn = client.queue("turn")
+        waiting = asyncio.create_task(self._turn.receive_one(PATIENCE))
         await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.wait([waiting])

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "consumer.h"
 #include "report.h"
 #include "step.h"
 #include "verb.h"
@@ -29,17 +30,27 @@ struct run {
     size_t printed;
 };
 
-static bool take_advance(struct world *world, const json_t *step) {
+static bool advance(struct world *world, int64_t by) {
     struct timespec pause;
-    int64_t by;
-    if (!text_span(step_get(step, "advance"), &by, &world->failure)) return false;
-    if (world->virtual_clock)
-        return qrt_runtime_advance(world->runtime, by, NULL) == QRT_OK ||
-               fail(&world->failure, "the clock did not move");
+    if (world->virtual_clock) {
+        if (qrt_runtime_advance(world->runtime, by, NULL) != QRT_OK)
+            return fail(&world->failure, "the clock did not move");
+        /* Locks that are due are renewed before more time passes. */
+        return world->consumers.first == NULL || world_turn(world);
+    }
     pause.tv_sec = by / 1000;
     pause.tv_nsec = by % 1000 * 1000000;
     nanosleep(&pause, NULL);
     return true;
+}
+
+static bool take_advance(struct world *world, const json_t *step) {
+    const json_t *said = step_get(step, "times");
+    json_int_t times = said == NULL ? 1 : json_integer_value(said);
+    int64_t by;
+    bool good = text_span(step_get(step, "advance"), &by, &world->failure);
+    while (good && times-- > 0) good = advance(world, by);
+    return good;
 }
 
 static bool take_pending(struct world *world, const json_t *step) {
@@ -88,7 +99,8 @@ static bool take_drop_session(struct world *world, const json_t *step) {
 /* A step that is no verb of a provider. */
 static bool is_aside(const char *verb) {
     static const char *const verbs[] = {"advance", "pending", "cancel",
-                                        "drop", "drop_session", "configure"};
+                                        "drop", "drop_session", "drop_consumer",
+                                        "configure"};
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
         if (strcmp(verb, verbs[i]) == 0) return true;
     return false;
@@ -100,6 +112,7 @@ static bool take_aside(struct world *world, const char *verb, const json_t *step
     if (strcmp(verb, "cancel") == 0) return take_cancel(world, step);
     if (strcmp(verb, "drop") == 0) return take_drop(world, step);
     if (strcmp(verb, "drop_session") == 0) return take_drop_session(world, step);
+    if (strcmp(verb, "drop_consumer") == 0) return consumer_drop(world, step);
     world_configure(world, step);
     return true;
 }

@@ -42,7 +42,15 @@ static const struct {
     {"purge", "where expect", false, false},
     {"statistics", "", false, false},
     {"create", "", false, false},
-    {"advance", "", false, false},
+    /* Its options are refused or known where they are set. */
+    {"consume", NULL, false, false},
+    {"next", "as expect count", true, true},
+    {"consumer_status", "expect", false, true},
+    {"cancelled", "cause", false, false},
+    {"drain", "deadline expect", true, false},
+    {"stop", "", false, false},
+    {"drop_consumer", "", false, false},
+    {"advance", "times", false, false},
     {"pending", "", false, false},
     {"cancel", "", false, false},
     {"connect", "url url_options require", false, false},
@@ -102,11 +110,19 @@ const char *step_verb(const json_t *step) {
 
 json_t *step_get(const json_t *step, const char *key) { return json_object_get(step, key); }
 
+/* What is expected of verbs whose `expect` is one table. */
+static const char *expected_of(const char *verb) {
+    if (strcmp(verb, "redrive") == 0) return "matched redriven failed";
+    if (strcmp(verb, "drain") == 0) return "finished released abandoned";
+    if (strcmp(verb, "consumer_status") == 0) return "ready in_hand prefetched";
+    return SEEN;
+}
+
 static bool check_nested(const json_t *step, const char *verb, struct failure *failure) {
     const json_t *expect = step_get(step, "expect");
-    bool lists = strcmp(verb, "receive") == 0 || strcmp(verb, "peek") == 0 ||
-                 strcmp(verb, "dead_letters") == 0;
-    const char *expected = strcmp(verb, "redrive") == 0 ? "matched redriven failed" : SEEN;
+    bool lists = strcmp(verb, "receive") == 0 || strcmp(verb, "next") == 0 ||
+                 strcmp(verb, "peek") == 0 || strcmp(verb, "dead_letters") == 0;
+    const char *expected = expected_of(verb);
     return step_check_keys(step_get(step, "error"), "kind field capability queue size limit",
                            failure) &&
            step_check_keys(step_get(step, "where"), FILTER, failure) &&
@@ -126,13 +142,15 @@ static bool check(const json_t *step, struct failure *failure) {
     bool starts = step_get(step, "start") != NULL, fails = step_get(step, "error") != NULL;
     char keys[512] = "client queue start error join ";
     if (verb < 0) return false;
-    strcat(strcat(strcat(keys, VERBS[verb].verb), " "), VERBS[verb].keys);
-    if (!step_check_keys(step, keys, failure)) return false;
+    if (VERBS[verb].keys != NULL) {
+        strcat(strcat(strcat(keys, VERBS[verb].verb), " "), VERBS[verb].keys);
+        if (!step_check_keys(step, keys, failure)) return false;
+    }
     if (!check_nested(step, VERBS[verb].verb, failure)) return false;
     if (starts && !VERBS[verb].starts) return fail(failure, "this verb cannot be started");
     if (VERBS[verb].expects && !starts && !fails && step_get(step, "expect") == NULL &&
         step_get(step, "count") == NULL)
-        return fail(failure, "it must say what comes: `expect`, or `count` of a receive");
+        return fail(failure, "it must say what comes: `expect`, or `count` of deliveries");
     return true;
 }
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "consumer.h"
 #include "message.h"
 #include "step.h"
 
@@ -308,6 +309,7 @@ bool verb_begin(struct world *world, const json_t *step, struct going *going) {
             qrt_queue_statistics(queue, NOBODY, &going->statistics, &going->op, &going->error);
         return true;
     }
+    if (consumer_has(verb)) return consumer_begin(world, step, going);
     return fail(&world->failure, "%s is listed and not begun", verb);
 }
 
@@ -334,6 +336,8 @@ static void take(const json_t *step, struct going *g) {
         qrt_op_take_count(g->op, &g->count, &g->error);
     else if (strcmp(verb, "statistics") == 0)
         qrt_op_take_statistics(g->op, &g->statistics, &g->error);
+    else if (consumer_has(verb))
+        consumer_take(step, g);
     else
         qrt_op_take_unit(g->op, &g->error);
 }
@@ -379,9 +383,9 @@ static bool collect(struct world *world, const json_t *step, struct going *going
 
 bool verb_wait(struct world *world, const json_t *step, struct going *going) {
     if (!wait_once(world, step, going)) return false;
-    if (!is(step, "receive")) return true;
+    if (!is(step, "receive") && !is(step, "next")) return true;
     keep_deliveries(going);
-    return collect(world, step, going);
+    return is(step, "next") || collect(world, step, going);
 }
 
 /* Each id that is made was not made before in this scenario. */
@@ -587,7 +591,7 @@ bool verb_finish(struct world *world, const json_t *step, struct going *going) {
     if (is(step, "send_many")) return finish_send_many(world, step_get(step, "send_many"), going);
     if (is(step, "settle_many")) return finish_each(world, step_get(step, "settle_many"), going);
     if (is(step, "extend_many")) return finish_each(world, step_get(step, "extend_many"), going);
-    if (is(step, "receive")) return finish_receive(world, step, going);
+    if (is(step, "receive") || is(step, "next")) return finish_receive(world, step, going);
     if (is(step, "accept") || is(step, "accept_next")) return finish_accept(world, step, going);
     if (is(step, "peek") || is(step, "dead_letters")) return finish_listing(world, step, going);
     if (is(step, "state")) return finish_state(world, step, going);
@@ -603,7 +607,7 @@ bool verb_finish(struct world *world, const json_t *step, struct going *going) {
         return check_moment(world, "the end of the lock", until,
                             qrt_session_locked_until(
                                 named(world, &world->sessions, step_get(step, "renew"))));
-    return true;
+    return consumer_finish(world, step, going);
 }
 
 void verb_free(struct going *going) {
@@ -620,4 +624,6 @@ void verb_free(struct going *going) {
     qrt_dead_letters_free(going->letters);
     qrt_redrive_report_free(going->report);
     qrt_statistics_free(going->statistics);
+    qrt_consumer_free(going->consumer);
+    qrt_drain_report_free(going->drained);
 }

@@ -25,6 +25,8 @@ struct going {
     qrt_redrive_report_t *report;
     qrt_statistics_t *statistics;
     uint64_t count;
+    qrt_consumer_t *consumer;
+    qrt_drain_report_t *drained;
 };
 
 /* Begins the verb of a step. An error of the provider is the verb's; false is a mistake of the

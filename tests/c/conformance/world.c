@@ -34,6 +34,7 @@ void world_close(struct world *world) {
     void *thing;
     while ((thing = names_pop(&world->deliveries)) != NULL) qrt_delivery_free(thing);
     while ((thing = names_pop(&world->sessions)) != NULL) qrt_session_free(thing);
+    while ((thing = names_pop(&world->consumers)) != NULL) qrt_consumer_free(thing);
     while ((thing = names_pop(&world->queues)) != NULL) qrt_queue_free(thing);
     while ((thing = names_pop(&world->clients)) != NULL) qrt_client_free(thing);
     while ((thing = names_pop(&world->client_options)) != NULL) free(thing);
@@ -173,7 +174,8 @@ bool world_turn(struct world *world) {
     qrt_queue_t *queue = NULL;
     qrt_batch_t *batch = NULL;
     qrt_op_t *op = NULL;
-    bool ended = false;
+    /* Of a server's queue, which is not there, a receive may fail at once. */
+    bool ended = world->target->server;
     if (client != NULL && qrt_queue_open(client, text_of("turn"), text_of(""), &queue, NULL) == 0 &&
         qrt_queue_receive(queue, NULL, NOBODY, &batch, &op, NULL) == QRT_PENDING) {
         qrt_op_cancel(op, NULL);

@@ -29,8 +29,9 @@ struct world {
     struct names clients, client_options;
     /* Queues, by client and name with a blank between. */
     struct names queues;
-    /* Deliveries, each name with a hold of its own; sessions; verbs that were started. */
-    struct names deliveries, sessions, background;
+    /* Deliveries, each name with a hold of its own; sessions; verbs that were started;
+     * consumers. */
+    struct names deliveries, sessions, background, consumers;
     /* Texts: ids of sent messages by their bodies, and ids that no sender chose. */
     struct names ids, made;
     /* Where listings go on, by the body of what was listed: numbers in memory of their own. */

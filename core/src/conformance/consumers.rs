@@ -1,0 +1,243 @@
+//! Consumers: their verbs, and what must come of them.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use toml::{Table, Value};
+
+use super::arguments::{Seen, Span};
+use super::background::PATIENCE;
+use super::check::check_value;
+use super::step::Action;
+use super::verbs::{Came, Going, going};
+use super::world::{Checked, World};
+use crate::consumer::{CancelCause, Consumer, ConsumerOptions, ConsumerStatus, DrainReport};
+
+/// How often one looks whether something has come to be.
+const LOOK: Duration = Duration::from_millis(1);
+
+/// A consumer to be started.
+#[derive(Clone, Debug)]
+pub(super) struct Consume {
+    name: String,
+    pub options: ConsumerOptions,
+}
+
+impl Consume {
+    /// Reads what is left of a step without what every step may say.
+    pub fn read(table: Table) -> Result<Self, String> {
+        let mut name = String::new();
+        let mut options = ConsumerOptions::new();
+        for (key, value) in table {
+            if key == "consume" {
+                name = read(&key, value)?;
+            } else {
+                options = set(options, &key, value)?;
+            }
+        }
+        Ok(Self { name, options })
+    }
+}
+
+/// Sets an option of a consumer: one line for each.
+fn set(options: ConsumerOptions, key: &str, value: Value) -> Result<ConsumerOptions, String> {
+    Ok(match key {
+        "concurrency" => options.concurrency(read(key, value)?),
+        "prefetch" => options.prefetch(read(key, value)?),
+        "prefetch_bytes" => options.prefetch_bytes(read(key, value)?),
+        "max_messages" => options.max_messages(read(key, value)?),
+        "wait" => options.wait(span(key, value)?),
+        "lock" => options.lock(span(key, value)?),
+        "max_lock_renewal" => options.max_lock_renewal(span(key, value)?),
+        "reconnect" => options.reconnect(read(key, value)?),
+        "idle" => options.idle(span(key, value)?),
+        _ => return Err(format!("unknown field `{key}`")),
+    })
+}
+
+fn read<T: DeserializeOwned>(key: &str, value: Value) -> Result<T, String> {
+    let read = value.try_into();
+    read.map_err(|e: toml::de::Error| format!("{key}: {}", e.message()))
+}
+
+fn span(key: &str, value: Value) -> Result<Duration, String> {
+    read(key, value).map(|Span(span)| span)
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Next {
+    #[serde(rename = "next")]
+    consumer: String,
+    /// A name of the delivery, beside its body.
+    #[serde(default, rename = "as")]
+    names: Vec<String>,
+    pub expect: Option<Vec<Seen>>,
+    pub count: Option<usize>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Status {
+    #[serde(rename = "consumer_status")]
+    consumer: String,
+    expect: Expected,
+}
+
+/// What a consumer's status comes to say. What is not said may be anything.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Expected {
+    ready: Option<bool>,
+    in_hand: Option<u64>,
+    prefetched: Option<u64>,
+}
+
+impl Expected {
+    fn check(&self, got: &ConsumerStatus) -> Checked<()> {
+        check_value("ready", self.ready, got.ready)?;
+        check_value("in_hand", self.in_hand, got.in_hand)?;
+        check_value("prefetched", self.prefetched, got.prefetched)
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Cancelled {
+    #[serde(rename = "cancelled")]
+    delivery: String,
+    cause: Cause,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Cause {
+    None,
+    LockLost,
+    Stalled,
+    Drained,
+}
+
+impl From<Option<CancelCause>> for Cause {
+    fn from(cause: Option<CancelCause>) -> Self {
+        match cause {
+            None => Self::None,
+            Some(CancelCause::LockLost) => Self::LockLost,
+            Some(CancelCause::Stalled) => Self::Stalled,
+            Some(CancelCause::Drained) => Self::Drained,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Drain {
+    #[serde(rename = "drain")]
+    consumer: String,
+    deadline: Span,
+    expect: Option<Drained>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Drained {
+    finished: u64,
+    released: u64,
+    abandoned: u64,
+}
+
+impl From<DrainReport> for Drained {
+    fn from(report: DrainReport) -> Self {
+        Self {
+            finished: report.finished,
+            released: report.released,
+            abandoned: report.abandoned,
+        }
+    }
+}
+
+impl World<'_> {
+    fn consumer(&self, name: &str) -> Checked<Arc<Consumer>> {
+        let consumer = self.consumers.get(name).cloned();
+        consumer.ok_or_else(|| format!("there is no consumer {name:?}"))
+    }
+
+    /// Begins a verb of a consumer, or of what it handed out.
+    pub fn begin_of_consumer(&self, action: &Action) -> Checked<Going> {
+        Ok(match action {
+            Action::Next(next) => {
+                let consumer = self.consumer(&next.consumer)?;
+                going(async move {
+                    let delivery = consumer.next().await;
+                    Ok(Came::Deliveries(delivery.into_iter().collect()))
+                })
+            }
+            Action::ConsumerStatus(status) => {
+                let consumer = self.consumer(&status.consumer)?;
+                let expected = status.expect;
+                going(async move {
+                    // It gets there in the background; what it must not be is seen by who asks.
+                    let end = Instant::now() + PATIENCE / 2;
+                    while expected.check(&consumer.status()).is_err() && Instant::now() < end {
+                        tokio::time::sleep(LOOK).await;
+                    }
+                    Ok(Came::ConsumerStatus(consumer.status()))
+                })
+            }
+            Action::Cancelled(cancelled) => {
+                let delivery = self.delivery(&cancelled.delivery)?;
+                let waits = cancelled.cause != Cause::None;
+                going(async move {
+                    if waits {
+                        delivery.cancelled().await;
+                    }
+                    Ok(Came::Cancelled(delivery.cancel_cause()))
+                })
+            }
+            Action::Drain(drain) => {
+                let consumer = self.consumer(&drain.consumer)?;
+                let deadline = drain.deadline.0;
+                going(async move { Ok(Came::Drained(consumer.drain(deadline).await)) })
+            }
+            Action::Stop(name) => {
+                let consumer = self.consumer(name)?;
+                going(async move {
+                    consumer.stop().await;
+                    Ok(Came::Nothing)
+                })
+            }
+            other => return Err(format!("{other:?} is no verb of a consumer")),
+        })
+    }
+
+    /// Compares what came of a verb that is about consumers with what must.
+    pub fn finish_of_consumer(&mut self, action: &Action, came: Came) -> Checked<()> {
+        match (action, came) {
+            (Action::Consume(consume), Came::Consumer(consumer)) => {
+                let name = consume.name.clone();
+                self.consumers.insert(name, Arc::new(consumer));
+                Ok(())
+            }
+            (Action::Next(next), Came::Deliveries(deliveries)) => {
+                check_value("the number of deliveries", next.count, deliveries.len())?;
+                if let Some(wanted) = &next.expect {
+                    self.check_deliveries(wanted, &deliveries, false)?;
+                }
+                self.name_deliveries(&next.names, deliveries);
+                Ok(())
+            }
+            (Action::ConsumerStatus(status), Came::ConsumerStatus(got)) => {
+                status.expect.check(&got)
+            }
+            (Action::Cancelled(cancelled), Came::Cancelled(got)) => {
+                check_value("the cause", Some(cancelled.cause), got.into())
+            }
+            (Action::Drain(drain), Came::Drained(report)) => {
+                check_value("the report", drain.expect, report.into())
+            }
+            (_, _) => Ok(()),
+        }
+    }
+}
