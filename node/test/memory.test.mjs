@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
-import { SOAK } from "./engine.mjs";
+import { fresh, SOAK, until } from "./engine.mjs";
 
 const MIB = 1024 * 1024;
 /** More than the noise of allocators, less than what any of these would lose. */
@@ -108,6 +108,37 @@ const CASES = {
       await queue.acceptSession("s" + globalThis.number);
     }`,
   ],
+  consumers: [
+    10_000,
+    `async (_, queue) => {
+      globalThis.sent ??= await queue.send("x");
+      const consumer = queue.consume({ idle: 0, prefetch: 2 });
+      const { value } = await consumer.next();
+      await value.release();
+      await consumer.return();
+    }`,
+  ],
+  "consumers that are lost": [
+    5000,
+    `async (_, queue) => {
+      await collectNowAndThen();
+      globalThis.sent ??= await queue.send("x");
+      const { value } = await queue.consume({ concurrency: 1, prefetch: 0 }).next();
+      await value.release();
+    }`,
+  ],
+  "sessions and their consumers": [
+    10_000,
+    `async (_, queue) => {
+      globalThis.sent ??= await queue.send("x", { session: "s" });
+      const session = await queue.acceptSession("s");
+      for await (const message of session.consume()) {
+        await message.release();
+        break;
+      }
+      await session.close();
+    }`,
+  ],
 };
 
 for (const [name, [count, work, noise = NOISE]] of Object.entries(CASES)) {
@@ -116,3 +147,40 @@ for (const [name, [count, work, noise = NOISE]] of Object.entries(CASES)) {
     assert.ok(grown < noise, `it grew by ${(grown / MIB).toFixed(1)} MiB`);
   });
 }
+
+test("restarts of a worker handle everything once, and memory stays flat", async (t) => {
+  // Delayed messages come due while one worker takes the place of the other, again and again.
+  const [count, restarts, longest] = [10_000, 20, 100_000];
+  const { engine, queue } = await fresh(t);
+  const bodies = Array.from({ length: count }, (_, number) => ({
+    body: String(number),
+    delay: (number * 10) % longest,
+  }));
+  (await queue.sendMany(bodies)).throwForErrors();
+  const seen = new Map();
+  let handled = 0;
+  let before;
+  for (let restart = 1; restart <= restarts; restart++) {
+    await engine.advance(longest / restarts);
+    const worker = queue.process(
+      async (message) => {
+        const text = message.text();
+        assert.equal(message.attempt, 1);
+        seen.set(text, (seen.get(text) ?? 0) + 1);
+        handled++;
+      },
+      { concurrency: 8 },
+    );
+    // Half of what is new is left for the next worker.
+    const due = bodies.filter(({ delay }) => delay <= (restart * longest) / restarts).length;
+    const enough = restart < restarts ? due - count / restarts / 2 : count;
+    await until(() => handled >= enough);
+    assert.equal((await worker.drain()).abandoned, 0);
+    if (restart === restarts / 2) before = process.memoryUsage.rss();
+  }
+  const grown = process.memoryUsage.rss() - before;
+  assert.ok(grown < NOISE, `it grew by ${(grown / MIB).toFixed(1)} MiB`);
+  assert.equal(seen.size, count);
+  assert.ok([...seen.values()].every((times) => times === 1));
+  assert.equal((await queue.statistics()).depth, 0);
+});

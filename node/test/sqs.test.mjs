@@ -1,8 +1,13 @@
-// `sqs:` and AWS's own client read each other's messages. Needs a server: its address is in
-// QRT_TEST_LOCALSTACK (`services localstack -- node --test test/sqs.test.mjs`).
+// `sqs:` and AWS's own client read each other's messages, and workers work there. Needs servers: their
+// addresses are in QRT_TEST_LOCALSTACK and QRT_TEST_MINISTACK (`services localstack ministack -- node
+// --test test/sqs.test.mjs`).
 
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
 import { after, test } from "node:test";
+import { fileURLToPath } from "node:url";
 
 import {
   CreateQueueCommand,
@@ -14,8 +19,13 @@ import {
 } from "@aws-sdk/client-sqs";
 import { connect } from "queue-runtime";
 
+import { until } from "./engine.mjs";
+
 const address = process.env.QRT_TEST_LOCALSTACK;
 const skip = address === undefined && "no server is running";
+
+const ministack = process.env.QRT_TEST_MINISTACK;
+const skipWorker = ministack === undefined && "no server is running";
 
 const credentials = { accessKeyId: "test", secretAccessKey: "test" };
 const theirs = skip
@@ -85,4 +95,60 @@ test("sessions are message groups, and dedup ids are the same", { skip }, async 
   assert.equal(delivery.text(), "theirs");
   assert.equal(delivery.session, "t");
   await delivery.ack();
+});
+
+const OPTIONS = { lock: 5000, budget: 2, retry: "fixed:1s" };
+
+/** Works until it is told to end. Says each message as it begins, and at its end the report. */
+const WORKER = `
+  import { connect, Failure } from "queue-runtime";
+  const [url, name] = process.argv.slice(1);
+  const client = await connect(url);
+  const worker = client.queue(name, ${JSON.stringify(OPTIONS)}).process(async (message) => {
+    console.log(JSON.stringify([message.text(), message.attempt]));
+    if (message.text() === "fails") throw new Error("no table");
+    if (message.text() === "broken") throw Failure.permanent("broken", "for good");
+    if (message.text() === "hangs") await new Promise(() => {});
+  }, { concurrency: 4, drain: 1000, onError: () => {} });
+  console.log(JSON.stringify(await worker.run()));
+  process.exit(0);
+`;
+
+test("a worker handles, fails and drains", { skip: skipWorker }, async (t) => {
+  const keys = "access_key_id=test&secret_access_key=test&fifo=false";
+  const url = `sqs://us-east-1?endpoint=${ministack}&${keys}`;
+  const client = await connect(url);
+  t.after(() => client.close());
+  const queue = client.queue(`node-${process.pid}-worker`, OPTIONS);
+  await queue.create();
+  const good = Array.from({ length: 20 }, (_, number) => `good ${number}`);
+  (await queue.sendMany([...good, "fails", "broken"])).throwForErrors();
+
+  const args = ["--input-type=module", "--eval", WORKER, url, queue.name];
+  const child = spawn(process.execPath, args, {
+    cwd: fileURLToPath(new URL(".", import.meta.url)),
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  t.after(() => child.kill("SIGKILL"));
+  const ended = once(child, "close");
+  const said = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  const line = async () => JSON.parse((await said.next()).value);
+
+  await until(async () => (await queue.deadLetters()).length === 2);
+  const reasons = (await queue.deadLetters()).map((letter) => [letter.text(), letter.reason]);
+  assert.deepEqual(Object.fromEntries(reasons), { fails: "max_attempts", broken: "broken" });
+  await queue.send("hangs");
+  const seen = [];
+  while (seen.at(-1)?.[0] !== "hangs") seen.push(await line());
+  child.kill("SIGTERM");
+  assert.deepEqual(await line(), { finished: 0, released: 1, abandoned: 0 });
+  assert.equal((await ended)[0], 0);
+  // Each once, but the one that failed as often as it may.
+  const expected = [...good, "broken", "hangs"].map((text) => [text, 1]);
+  assert.deepEqual(seen.sort(), [...expected, ["fails", 1], ["fails", 2]].sort());
+  // It was given back: nobody waits for its lock.
+  const [back] = await queue.receive({ wait: 4000 });
+  assert.equal(back.text(), "hangs");
+  await back.ack();
+  assert.deepEqual(await queue.receive({ wait: 0 }), []);
 });

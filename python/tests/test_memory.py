@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from collections import Counter
 
 import pytest
-from conftest import PATIENCE, SOAK
+from conftest import PATIENCE, SOAK, until
 
 import queue_runtime as qr
 from queue_runtime import sync
@@ -84,6 +85,69 @@ def test_what_waits_leaves_nothing_behind(cancelled, qrt):
     with asyncio.Runner() as runner:
         queue = qrt.queue("jobs")
         grows_at_most(8 * MIB, lambda: runner.run(waits(queue)), 20 * SOAK)
+
+
+def receives(queue: sync.Queue) -> None:
+    delivery = queue.receive_one(0, keep_lock=True)
+    assert delivery is not None
+    delivery.release()
+
+
+def consumes(queue: sync.Queue) -> None:
+    with queue.consume(idle=0, prefetch=2) as consumer:
+        next(consumer).release()
+
+
+def consumes_and_forgets(queue: sync.Queue) -> None:
+    next(queue.consume(prefetch=2)).release()
+
+
+def holds_a_session(queue: sync.Queue) -> None:
+    with queue.session("s") as session:
+        next(session.consume(idle=0)).release()
+
+
+@pytest.mark.parametrize("opens", [receives, consumes, consumes_and_forgets, holds_a_session])
+def test_what_is_opened_and_closed_leaves_nothing_behind(opens, qrt_sync):
+    queue = qrt_sync.queue("jobs")
+    queue.send("x", session="s" if opens is holds_a_session else None)
+    grows_at_most(8 * MIB, lambda: opens(queue), 20_000 * SOAK)
+
+
+async def test_restarts_of_a_worker_handle_everything_once(qrt, qrt_clock):
+    """Delayed messages come due while one worker takes the place of the other, again and again."""
+    count, restarts, longest = 10_000, 20, 100
+    queue = qrt.queue("jobs")
+    delays = [number % longest for number in range(count)]
+    messages = [qr.Message(str(number), delay=delay) for number, delay in enumerate(delays)]
+    (await queue.send_many(messages)).raise_for_errors()
+    seen: Counter[str] = Counter()
+
+    async def handle(delivery: qr.Delivery) -> None:
+        seen[delivery.text()] += 1
+        assert delivery.attempt == 1
+
+    async def run_until(handled: int) -> None:
+        worker = qr.Worker(qrt, concurrency=8)
+        worker.handler(queue)(handle)
+        running = asyncio.create_task(worker.run())
+        await until(lambda: seen.total() >= handled)
+        worker.stop()
+        report = await running
+        assert report.abandoned == 0
+
+    before = 0
+    for restart in range(1, restarts + 1):
+        qrt_clock.advance(longest / restarts)
+        due = sum(delay <= restart * longest / restarts for delay in delays)
+        # Half of what is due: the next worker takes over the rest.
+        await run_until(due - count // restarts // 2 if restart < restarts else count)
+        if restart == restarts // 2:
+            before = resident()
+    grown = resident() - before
+    assert grown <= 8 * MIB, f"{grown / MIB:.1f} MiB more"
+    assert (len(seen), set(seen.values())) == (count, {1})
+    assert (await queue.statistics()).depth == 0
 
 
 def test_errors_leave_nothing_behind(qrt_sync):
