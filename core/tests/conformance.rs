@@ -49,7 +49,60 @@ fn two_stores(provider: &str, clock: fn() -> Clock) -> Target {
     })
 }
 
+/// The clients but the first live in another process, which this program is as well.
+#[cfg(feature = "file")]
+fn two_processes(provider: &str, clock: fn() -> Clock) -> Target {
+    Target::new(provider, move || {
+        let folder = Folder::new();
+        let url = folder.url("");
+        let store = Store::new(runtime(clock)?, &*url).beside(move || {
+            let program = std::env::current_exe().expect("this program has a path");
+            let mut command = std::process::Command::new(program);
+            let kind = if clock().is_virtual() {
+                VIRTUAL
+            } else {
+                SYSTEM
+            };
+            command.env(kind, &url);
+            command
+        });
+        Ok(store.guard(folder))
+    })
+}
+
+/// The variables with the URL of the store that a second process works in, by its clock.
+#[cfg(feature = "file")]
+const VIRTUAL: &str = "QRT_CONFORMANCE_VIRTUAL";
+#[cfg(feature = "file")]
+const SYSTEM: &str = "QRT_CONFORMANCE_SYSTEM";
+
+/// What the second process does, if this is one.
+#[cfg(feature = "file")]
+fn second_process() -> Option<ExitCode> {
+    let url = |variable| std::env::var(variable);
+    let (url, clock): (String, fn() -> Clock) = match (url(VIRTUAL), url(SYSTEM)) {
+        (Ok(url), _) => (url, Clock::new_virtual),
+        (_, Ok(url)) => (url, Clock::system),
+        _ => return None,
+    };
+    let store = runtime(clock).map(|runtime| Store::new(runtime, url));
+    let served = store
+        .map_err(|e| e.to_string())
+        .and_then(queue_runtime_core::conformance::serve);
+    Some(match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    })
+}
+
 fn main() -> ExitCode {
+    #[cfg(feature = "file")]
+    if let Some(code) = second_process() {
+        return code;
+    }
     common::conformance([
         memory("memory", Clock::new_virtual),
         memory("memory-real-time", Clock::system),
@@ -61,5 +114,9 @@ fn main() -> ExitCode {
         two_stores("file-two-stores", Clock::new_virtual),
         #[cfg(feature = "file")]
         two_stores("file-two-stores-real-time", Clock::system),
+        #[cfg(feature = "file")]
+        two_processes("file-two-processes", Clock::new_virtual),
+        #[cfg(feature = "file")]
+        two_processes("file-two-processes-real-time", Clock::system),
     ])
 }

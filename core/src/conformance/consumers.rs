@@ -70,7 +70,7 @@ fn span(key: &str, value: Value) -> Result<Duration, String> {
 #[serde(deny_unknown_fields)]
 pub(super) struct Next {
     #[serde(rename = "next")]
-    consumer: String,
+    pub consumer: String,
     /// A name of the delivery, beside its body.
     #[serde(default, rename = "as")]
     names: Vec<String>,
@@ -82,7 +82,7 @@ pub(super) struct Next {
 #[serde(deny_unknown_fields)]
 pub(super) struct Status {
     #[serde(rename = "consumer_status")]
-    consumer: String,
+    pub consumer: String,
     expect: Expected,
 }
 
@@ -107,7 +107,7 @@ impl Expected {
 #[serde(deny_unknown_fields)]
 pub(super) struct Cancelled {
     #[serde(rename = "cancelled")]
-    delivery: String,
+    pub delivery: String,
     cause: Cause,
 }
 
@@ -135,7 +135,7 @@ impl From<Option<CancelCause>> for Cause {
 #[serde(deny_unknown_fields)]
 pub(super) struct Drain {
     #[serde(rename = "drain")]
-    consumer: String,
+    pub consumer: String,
     deadline: Span,
     expect: Option<Drained>,
 }

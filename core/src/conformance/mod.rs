@@ -21,6 +21,7 @@
 
 mod arguments;
 mod background;
+mod beside;
 mod check;
 mod consumers;
 mod report;
@@ -31,6 +32,7 @@ mod template;
 mod verbs;
 mod world;
 
+pub use beside::serve;
 pub use report::{Kind, Outcome, Report, Row};
 pub use scenario::{Scenario, Tag, scenarios};
 pub use target::{Store, Target};

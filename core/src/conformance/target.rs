@@ -2,6 +2,8 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::report::{Kind, Outcome};
@@ -15,6 +17,7 @@ use crate::runtime::{Runtime, Tasks};
 pub struct Store {
     runtime: Runtime,
     other: Option<Runtime>,
+    beside: Option<Arc<dyn Fn() -> Command + Send + Sync>>,
     url: String,
     prefix: String,
     guard: Option<Box<dyn Any + Send>>,
@@ -27,6 +30,7 @@ impl Store {
         Self {
             runtime,
             other: None,
+            beside: None,
             url: url.into(),
             prefix: String::new(),
             guard: None,
@@ -37,6 +41,14 @@ impl Store {
     /// What its clock says must follow the first one's.
     pub fn other(mut self, runtime: Runtime) -> Self {
         self.other = Some(runtime);
+        self
+    }
+
+    /// Has all clients but the first live in another process, which this command starts, in this
+    /// very store: it has to call [`serve`](super::serve). Its virtual clock must follow the first
+    /// one's.
+    pub fn beside(mut self, command: impl Fn() -> Command + Send + Sync + 'static) -> Self {
+        self.beside = Some(Arc::new(command));
         self
     }
 
@@ -55,6 +67,16 @@ impl Store {
 
     pub(super) fn runtime(&self) -> &Runtime {
         &self.runtime
+    }
+
+    /// Whether all clients but the first live in another process.
+    pub(super) fn has_beside(&self) -> bool {
+        self.beside.is_some()
+    }
+
+    /// What starts the other process, if the others live in one.
+    pub(super) fn start_beside(&self) -> Option<Command> {
+        self.beside.as_ref().map(|command| command())
     }
 
     /// The runtime of the client of this name.
@@ -144,14 +166,18 @@ impl Target {
     }
 
     /// The scenarios that this target is asked: all in virtual time, in real time those that make
-    /// sense there.
+    /// sense there; with two processes those with several clients.
     ///
     /// # Errors
     ///
     /// Those of making a store.
     pub fn choose(&self, mut scenarios: Vec<Scenario>) -> Result<Vec<Scenario>> {
-        if !self.store()?.runtime.clock().is_virtual() {
+        let store = self.store()?;
+        if !store.runtime.clock().is_virtual() {
             scenarios.retain(|scenario| scenario.tags.contains(&Tag::RealTime));
+        }
+        if store.beside.is_some() {
+            scenarios.retain(Scenario::has_other_clients);
         }
         Ok(scenarios)
     }

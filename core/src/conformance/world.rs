@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::arguments::{Connect, Filter};
 use super::background::{Background, PATIENCE};
+use super::beside::Beside;
 use super::check::Context;
 use super::scenario::Scenario;
 use super::step::{Action, Mode, Step};
@@ -35,6 +36,8 @@ pub(super) type Checked<T> = std::result::Result<T, String>;
 
 pub(super) struct World<'a> {
     pub scenario: &'a Scenario,
+    /// Goes before the store does.
+    pub beside: Option<Beside>,
     pub store: Store,
     /// How late messages may be.
     pub slack: Duration,
@@ -42,7 +45,7 @@ pub(super) struct World<'a> {
     clients: HashMap<String, Client>,
     options: HashMap<String, QueueOptions>,
     queues: HashMap<(String, String), Queue>,
-    background: HashMap<String, Background<Result<Came>>>,
+    pub background: HashMap<String, Background<Result<Came>>>,
     pub deliveries: HashMap<String, Arc<Delivery>>,
     pub sessions: HashMap<String, Arc<Session>>,
     pub consumers: HashMap<String, Arc<Consumer>>,
@@ -56,13 +59,18 @@ pub(super) struct World<'a> {
 
 impl<'a> World<'a> {
     pub fn new(target: &Target, scenario: &'a Scenario) -> Result<Self> {
-        let store = target.store()?;
+        Ok(Self::in_store(target.store()?, target.slack(), scenario))
+    }
+
+    /// In a store that is there already.
+    pub fn in_store(store: Store, slack: Duration, scenario: &'a Scenario) -> Self {
         let clock = store.runtime().clock();
         let start = clock.timestamp(clock.now());
-        Ok(Self {
+        Self {
             scenario,
+            beside: None,
             store,
-            slack: target.slack(),
+            slack,
             start,
             clients: HashMap::new(),
             options: HashMap::new(),
@@ -74,7 +82,7 @@ impl<'a> World<'a> {
             ids: HashMap::new(),
             made: HashSet::new(),
             cursors: HashMap::new(),
-        })
+        }
     }
 
     /// Takes every step. The error says which one failed, and how.
@@ -83,14 +91,18 @@ impl<'a> World<'a> {
         let steps = async {
             for (index, step) in self.scenario.steps.iter().enumerate() {
                 let placed = |e| format!("step {} {}: {e}", index + 1, step.text);
-                self.take(step).await.map_err(placed)?;
+                let taken = match self.take_beside(index, step) {
+                    Some(taken) => taken,
+                    None => self.take(step).await,
+                };
+                taken.map_err(placed)?;
             }
             Ok(())
         };
         runtime.block_on(steps).map_err(|e| e.to_string())?
     }
 
-    async fn take(&mut self, step: &Step) -> Checked<()> {
+    pub async fn take(&mut self, step: &Step) -> Checked<()> {
         match &step.mode {
             Mode::Now => {
                 if self.take_aside(&step.action).await? {
@@ -150,7 +162,7 @@ impl<'a> World<'a> {
         Ok(true)
     }
 
-    async fn advance(&self, by: Duration) -> Checked<()> {
+    async fn advance(&mut self, by: Duration) -> Checked<()> {
         let clock = self.store.runtime().clock();
         if !clock.is_virtual() {
             tokio::time::sleep(by).await;
@@ -161,7 +173,7 @@ impl<'a> World<'a> {
             // Locks that are due are renewed before more time passes.
             self.turn().await;
         }
-        Ok(())
+        self.catch_up_beside()
     }
 
     /// Lets background work that is due have its turn.
