@@ -147,6 +147,33 @@ impl Buffer {
         given_up
     }
 
+    /// Whether messages of this session wait or are in hand.
+    pub(super) fn has(&self, session: &str) -> bool {
+        self.lanes.contains_key(session)
+    }
+
+    /// How many messages of this session wait.
+    pub(super) fn waiting_of(&self, session: &str) -> usize {
+        self.lanes.get(session).map_or(0, |lane| lane.waiting.len())
+    }
+
+    /// Takes out what waits of this session.
+    pub(super) fn give_up(&mut self, session: &str) -> VecDeque<Delivery> {
+        let Some(lane) = self.lanes.get_mut(session) else {
+            return VecDeque::new();
+        };
+        let given_up = std::mem::take(&mut lane.waiting);
+        if lane.in_hand == 0 {
+            self.lanes.remove(session);
+            self.ready_bytes -= given_up.front().map_or(0, bytes);
+            self.ready
+                .retain(|next| !matches!(next, Next::Lane(of) if **of == *session));
+        }
+        self.count -= given_up.len();
+        self.bytes -= given_up.iter().map(bytes).sum::<u64>();
+        given_up
+    }
+
     /// Takes out those of one receive, and what stands behind them in their sessions.
     pub(super) fn remove_of(&mut self, kept: &Arc<Kept>) -> Vec<Delivery> {
         let mut stale = Vec::new();

@@ -38,9 +38,14 @@ pub(super) async fn drain(shared: &Arc<Shared>, deadline: Duration) -> DrainRepo
             give_back(shared, late, &mut report).await;
         }
     }
-    let state = shared.state();
-    report.finished = state.settled;
-    report.abandoned += state.left;
+    {
+        let state = shared.state();
+        report.finished = state.settled;
+        report.abandoned += state.left;
+    }
+    if let Some(pool) = &shared.pool {
+        pool.parted.cancelled().await;
+    }
     report
 }
 

@@ -24,6 +24,11 @@ pub struct Standing {
 }
 
 impl Standing {
+    /// Whether nothing passes.
+    pub(super) fn is_shut(&self) -> bool {
+        self.paused || self.over_memory || self.breaker == BreakerState::Open
+    }
+
     /// Whether nothing holds it back.
     fn is_free(&self) -> bool {
         !self.paused && !self.over_memory && self.breaker == BreakerState::Closed
@@ -200,7 +205,8 @@ impl Shared {
         }
         self.give_back(given_up);
         self.work.notify_waiters();
-        self.room.notify_one();
+        self.make_room();
+        self.make_room_in_bytes();
     }
 
     fn breaker_is(self: &Arc<Self>, standing: Standing) {

@@ -48,7 +48,7 @@ impl Shared {
             if self.state().has_batch()? {
                 return Some(());
             }
-            self.room.notify_one();
+            self.make_room();
             woken.await;
         }
     }
@@ -63,7 +63,7 @@ impl Shared {
             if self.state().is_whole(max, options.bytes) {
                 return;
             }
-            self.room.notify_one();
+            self.make_room();
             tokio::select! {
                 biased;
                 () = woken => {}

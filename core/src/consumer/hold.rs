@@ -13,6 +13,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 use tokio_util::sync::CancellationToken;
 
+use super::sessions::Turn;
 use super::shared::Shared;
 use crate::clock::Tick;
 use crate::error::{Error, ErrorKind};
@@ -55,6 +56,8 @@ pub(crate) struct Keep {
     pub(crate) longest: Duration,
     /// Who is told of their ends.
     pub(crate) consumer: Option<Arc<Shared>>,
+    /// The held session they are of, whose lock is theirs.
+    pub(crate) turn: Option<Arc<Turn>>,
 }
 
 /// The deliveries of one receive.
@@ -66,6 +69,8 @@ pub(crate) struct Kept {
     pub(super) give_up: Tick,
     /// Who is told of their ends; nobody for those of a bare receive.
     pub(super) consumer: Option<Arc<Shared>>,
+    /// The held session they are of, whose lock is theirs.
+    pub(super) turn: Option<Arc<Turn>>,
     pub(super) entries: SmallVec<[Entry; 1]>,
 }
 
@@ -103,6 +108,7 @@ impl Kept {
             lock: keep.lock,
             give_up: queue.clock().recent() + keep.longest,
             consumer: keep.consumer,
+            turn: keep.turn,
             entries: received.iter().map(|received| entry(received)).collect(),
         });
         queue.keeper().keep(&kept);
@@ -121,6 +127,11 @@ impl Kept {
             && entry.is_in_hand()
         {
             consumer.options.on_cancel.tell(&entry.id, cause);
+            if let Some(turn) = &self.turn
+                && cause == CancelCause::Stalled
+            {
+                turn.let_go();
+            }
         }
         first
     }
@@ -234,6 +245,14 @@ impl Held {
     }
 }
 
+impl Held {
+    /// Whether it is of this held session.
+    pub(super) fn is_of(&self, turn: &Arc<Turn>) -> bool {
+        let of = self.kept.turn.as_ref();
+        of.is_some_and(|of| Arc::ptr_eq(of, turn))
+    }
+}
+
 impl PartialEq for Held {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.kept, &other.kept) && self.index == other.index
@@ -267,12 +286,18 @@ impl Hold {
 
     /// When the lock ends, as far as is known.
     pub(crate) fn until(&self) -> Tick {
-        self.0.entry().until()
+        match &self.0.kept.turn {
+            Some(turn) => turn.hold().until(),
+            None => self.0.entry().until(),
+        }
     }
 
     /// The lock was extended by hand.
     pub(crate) fn extended(&self, until: Tick) {
-        self.0.entry().extended(until);
+        match &self.0.kept.turn {
+            Some(turn) => turn.hold().extended(until),
+            None => self.0.entry().extended(until),
+        }
     }
 
     pub(crate) fn cause(&self) -> Option<CancelCause> {

@@ -162,7 +162,7 @@ impl Keeper {
                 continue;
             }
             for (index, entry) in kept.entries.iter().enumerate() {
-                if !entry.is_kept() {
+                if !entry.is_kept() || kept.turn.is_some() {
                 } else if entry.until() <= now {
                     lost(kept, index);
                 } else {
@@ -232,16 +232,20 @@ impl Keeper {
     }
 }
 
-/// When these locks are to be renewed next; never, when nothing of them is held.
+/// When these locks are to be renewed next; never, when nothing of them is held. Those of a held
+/// session are its own, and only end here.
 fn next(kept: &Kept, now: Tick) -> Option<Tick> {
     let held = kept.entries.iter().filter(|entry| entry.is_kept());
     let until = held.map(|entry| entry.until()).min()?;
+    if kept.turn.is_some() {
+        return Some(kept.give_up.max(now));
+    }
     let half = now + (until.since(now) / 2).max(BREATH.min(kept.lock / 2));
     Some(half.min(until.max(now)).min(kept.give_up.max(now)))
 }
 
 /// The lock of a delivery has ended.
-fn lost(kept: &Kept, index: usize) {
+pub(super) fn lost(kept: &Kept, index: usize) {
     if kept.entries[index].is_kept() && kept.cancel(index, CancelCause::LockLost) {
         kept.queue.metrics().lock_lost();
         tracing::warn!(queue = kept.queue.name(), "the lock of a delivery was lost");

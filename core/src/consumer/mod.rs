@@ -2,7 +2,7 @@
 //!
 //! The pump (`pump.rs`) receives into a bounded buffer (`buffer.rs`), those who ask take out of it
 //! (`shared.rs`), and the keeper (`keeper.rs`) keeps every lock meanwhile, of what waits and of what
-//! is in hand (`hold.rs`).
+//! is in hand (`hold.rs`). Instead of the pump a pool may work through held sessions (`sessions/`).
 
 mod adaptive;
 mod batches;
@@ -16,6 +16,7 @@ mod options;
 mod process;
 mod process_batches;
 mod pump;
+mod sessions;
 mod shared;
 
 use std::fmt;
@@ -24,11 +25,13 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::capability::Capability;
 use crate::clock::Timestamp;
 use crate::delivery::Delivery;
 use crate::error::Error;
 use crate::queue::MAX_RECEIVE;
 use crate::resilience::BreakerState;
+use crate::sessions::SessionHold;
 
 pub use batches::BatchOptions;
 pub use drain::DrainReport;
@@ -92,15 +95,46 @@ pub struct ConsumerStatus {
     pub breaker: BreakerState,
     /// Until when its breaker is open, if it is.
     pub open_until: Option<Timestamp>,
+    /// Sessions held, by a consumer with `max_sessions` or of a session.
+    pub sessions: u64,
 }
 
 impl Consumer {
     pub(crate) fn start(queue: crate::Queue, options: ConsumerOptions) -> crate::Result<Self> {
         options.check()?;
+        if options.max_sessions.is_some() {
+            queue.capabilities().require(Capability::Sessions)?;
+            queue.capabilities().require(Capability::SessionNext)?;
+            return Ok(Self::start_sessions(queue, options, None));
+        }
         let stop = queue.closing().child_token();
-        let shared = Arc::new(Shared::new(queue, options, stop));
+        let shared = Arc::new(Shared::new(queue, options, stop, None));
         shared.queue.spawn(pump::pump(shared.clone()));
         Ok(Self(shared))
+    }
+
+    /// A consumer of one held session.
+    pub(crate) fn start_of(
+        session: Arc<SessionHold>,
+        options: ConsumerOptions,
+    ) -> crate::Result<Self> {
+        options.check_of_one()?;
+        options.check()?;
+        let queue = session.queue().clone();
+        Ok(Self::start_sessions(queue, options, Some(session)))
+    }
+
+    fn start_sessions(
+        queue: crate::Queue,
+        options: ConsumerOptions,
+        given: Option<Arc<SessionHold>>,
+    ) -> Self {
+        let stop = queue.closing().child_token();
+        let pool = Arc::new(sessions::Pool::new());
+        let shared = Arc::new(Shared::new(queue, options, stop, Some(pool.clone())));
+        let run = sessions::run(shared.clone(), pool, given);
+        shared.queue.spawn(run);
+        Self(shared)
     }
 
     /// The next delivery, as soon as there is one and a hand is free; its attempt is charged now.
@@ -134,6 +168,7 @@ impl Consumer {
             over_memory: standing.over_memory,
             breaker: standing.breaker,
             open_until: standing.open_until.map(timestamp),
+            sessions: self.0.pool.as_ref().map_or(0, |p| *p.held.borrow() as u64),
         }
     }
 

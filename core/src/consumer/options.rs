@@ -14,6 +14,8 @@ use crate::resilience::{Breaker, Retry};
 
 /// For how long after its receive a lock is kept by default.
 pub(crate) const MAX_LOCK_RENEWAL: Duration = Duration::from_secs(10 * 60);
+/// For how long a session is held that has nothing.
+const SESSION_IDLE: Duration = Duration::from_secs(60);
 
 /// Deliveries in hand at one time, unless said otherwise.
 const CONCURRENCY: u32 = 16;
@@ -38,6 +40,10 @@ pub struct ConsumerOptions {
     pub(super) idle: Option<Duration>,
     pub(super) on_cancel: OnCancel,
     pub(super) batches: Option<BatchOptions>,
+    pub(super) max_sessions: Option<u32>,
+    session_idle: Option<Duration>,
+    pub(super) session_max_messages: Option<u32>,
+    pub(super) session_max_time: Option<Duration>,
 }
 
 /// Who is told when work on a message is to stop.
@@ -82,6 +88,10 @@ impl ConsumerOptions {
             idle: None,
             on_cancel: OnCancel::default(),
             batches: None,
+            max_sessions: None,
+            session_idle: None,
+            session_max_messages: None,
+            session_max_time: None,
         }
     }
 
@@ -180,6 +190,42 @@ impl ConsumerOptions {
         self
     }
 
+    /// Works through held sessions, at most so many at a time; messages without a session are left
+    /// to others. A session that was accepted is held, its lock kept, until it has had nothing for
+    /// `session_idle`; or until another one waits for which there is no place: then one that has
+    /// nothing makes room at once, and one that has work when it reaches `session_max_messages` or
+    /// `session_max_time`. Of what may be fetched ahead, each session has its share, and one message
+    /// at least. Not with `idle`.
+    pub fn max_sessions(mut self, sessions: u32) -> Self {
+        self.max_sessions = Some(sessions);
+        self
+    }
+
+    /// For how long a session that has nothing is held while no other one waits; 60 s. The time of
+    /// handlers does not count.
+    pub fn session_idle(mut self, idle: Duration) -> Self {
+        self.session_idle = Some(idle);
+        self
+    }
+
+    /// After so many messages a session makes room for another one that waits, or, if this consumer
+    /// sees none, is let go for a moment, so that another consumer may take it. Without it, it goes
+    /// on as long as it has work.
+    pub fn session_max_messages(mut self, messages: u32) -> Self {
+        self.session_max_messages = Some(messages);
+        self
+    }
+
+    /// As `session_max_messages`, after so long a time. What is fetched by then is handled first.
+    pub fn session_max_time(mut self, longest: Duration) -> Self {
+        self.session_max_time = Some(longest);
+        self
+    }
+
+    pub(super) fn idle_session(&self) -> Duration {
+        self.session_idle.unwrap_or(SESSION_IDLE)
+    }
+
     /// What a worker cannot do.
     pub(crate) fn check_worker(&self) -> Result<()> {
         if self.idle.is_some() {
@@ -211,6 +257,43 @@ impl ConsumerOptions {
         }
     }
 
+    /// What cannot be asked of the consumer of a held session.
+    pub(super) fn check_of_one(&self) -> Result<()> {
+        if self.max_sessions.is_some() {
+            let what = "is for the consumer of a queue; this one has its session";
+            return Err(Error::invalid_argument("max_sessions", what));
+        }
+        Ok(())
+    }
+
+    fn check_sessions(&self) -> Result<()> {
+        if self.max_sessions.is_some() {
+            if self.idle.is_some() {
+                let what =
+                    "is not for a consumer with max_sessions: it goes on until it is drained";
+                return Err(Error::invalid_argument("idle", what));
+            }
+            if self.session_max_messages == Some(0) {
+                let what = "must be at least 1";
+                return Err(Error::invalid_argument("session_max_messages", what));
+            }
+            if self.session_max_time == Some(Duration::ZERO) {
+                let what = "must be longer than nothing";
+                return Err(Error::invalid_argument("session_max_time", what));
+            }
+            return Ok(());
+        }
+        let asked = [
+            ("session_idle", self.session_idle.is_some()),
+            ("session_max_messages", self.session_max_messages.is_some()),
+            ("session_max_time", self.session_max_time.is_some()),
+        ];
+        match asked.into_iter().find(|(_, asked)| *asked) {
+            Some((field, _)) => Err(Error::invalid_argument(field, "needs max_sessions")),
+            None => Ok(()),
+        }
+    }
+
     pub(super) fn check(&self) -> Result<()> {
         if let Some(batches) = &self.batches {
             batches.check()?;
@@ -219,6 +302,7 @@ impl ConsumerOptions {
             ("concurrency", Some(self.hands()), 1),
             ("prefetch", self.prefetch, 0),
             ("max_messages", self.max_messages, 1),
+            ("max_sessions", self.max_sessions, 1),
         ];
         for (field, count, least) in counts {
             if count.is_some_and(|count| count < least || count > MAX_RECEIVE) {
@@ -236,6 +320,7 @@ impl ConsumerOptions {
             let what = "must not be zero: a consumer that never waits never rests";
             return Err(Error::invalid_argument("wait", what));
         }
+        self.check_sessions()?;
         self.reconnect.check()?;
         self.breaker.check()?;
         let mut receive = ReceiveOptions::new().wait(self.wait);

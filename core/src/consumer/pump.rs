@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::shared::Shared;
 use crate::delivery::Delivery;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// Runs until the consumer stops. What is received while it stops goes back, since its receive is
 /// dropped.
@@ -15,13 +15,10 @@ pub(super) async fn pump(shared: Arc<Shared>) {
     let mut failures = 0;
     let stop = shared.stop.clone();
     while let Some(received) = stop.run_until_cancelled(receive(&shared)).await {
-        let now = shared.queue.clock().now();
         match received {
             Ok(late) => {
                 failures = 0;
-                shared
-                    .failure
-                    .send_if_modified(|failure| failure.take().is_some());
+                went_well(&shared);
                 shared.looks.send_modify(|count| *count += 1);
                 let _ = shared.release(&late).await;
             }
@@ -29,13 +26,8 @@ pub(super) async fn pump(shared: Arc<Shared>) {
             Err(error) => {
                 failures += 1;
                 shared.looks.send_modify(|count| *count += 1);
-                let away = shared.options.reconnect.delay(failures);
-                let away = away.max(error.retry_after().unwrap_or_default());
-                let name = shared.queue.name();
-                tracing::warn!(queue = name, %error, ?away, "a receive failed and is tried again");
-                shared.failure.send_replace(Some(error));
-                let pause = shared.queue.sleep_until(now + away);
-                if stop.run_until_cancelled(pause).await.is_none() {
+                let away = stay_away(&shared, error, failures);
+                if stop.run_until_cancelled(away).await.is_none() {
                     break;
                 }
             }
@@ -44,6 +36,24 @@ pub(super) async fn pump(shared: Arc<Shared>) {
     let prefetched = shared.close();
     let _ = shared.release(&prefetched).await;
     shared.pumped.cancel();
+}
+
+/// A look at the provider succeeded.
+pub(super) fn went_well(shared: &Shared) {
+    shared
+        .failure
+        .send_if_modified(|failure| failure.take().is_some());
+}
+
+/// The n-th look in a row failed: shows it, and waits until the next one may begin.
+pub(super) async fn stay_away(shared: &Shared, error: Error, failures: u32) {
+    let now = shared.queue.clock().now();
+    let away = shared.options.reconnect.delay(failures);
+    let away = away.max(error.retry_after().unwrap_or_default());
+    let name = shared.queue.name();
+    tracing::warn!(queue = name, %error, ?away, "a receive failed and is tried again");
+    shared.failure.send_replace(Some(error));
+    shared.queue.sleep_until(now + away).await;
 }
 
 /// Waits until something is wanted, and receives it into the buffer. One that is not wanted any more

@@ -17,6 +17,7 @@ use super::buffer::Buffer;
 use super::gate::{Gate, Pass, Standing};
 use super::hold::{Held, Keep, Kept};
 use super::options::ConsumerOptions;
+use super::sessions::{Pool, Turn};
 use crate::capability::Capability;
 use crate::clock::Tick;
 use crate::config::OnFailure;
@@ -39,6 +40,8 @@ pub(crate) struct Shared {
     /// that who asks and the pump keep the order between them. Before `state`.
     receiving: Mutex<()>,
     state: Mutex<State>,
+    /// What works through sessions, if that is where messages come from.
+    pub(super) pool: Option<Arc<Pool>>,
     /// Something can be taken, or the consumer has stopped.
     pub(super) work: Notify,
     /// Held while a batch waits for more.
@@ -71,10 +74,10 @@ pub(super) struct State {
     /// Hands that are kept free for what is being received into them.
     reserved: usize,
     /// How many those who wait in `next` want.
-    asking: usize,
+    pub(super) asking: usize,
     /// How many may be in hand.
     limit: usize,
-    stopped: bool,
+    pub(super) stopped: bool,
     /// Deliveries that ended since the consumer stopped: settled, or left to their locks.
     pub(super) settled: u64,
     pub(super) left: u64,
@@ -126,6 +129,9 @@ impl State {
             if probe {
                 self.gate.probe(hand);
             }
+            if let Some(turn) = &hold.held().kept.turn {
+                turn.handed_out();
+            }
         }
     }
 
@@ -141,10 +147,21 @@ impl State {
         let enough = ready.min(self.free_hands()) >= max.min(self.most());
         self.stopped || ready == 0 || blocked || enough || self.buffer.ready_bytes() >= bytes
     }
+
+    /// Those of a held session that are in hand.
+    pub(super) fn hands_of(&self, turn: &Arc<Turn>) -> Vec<Held> {
+        let hands = self.hands.iter().map(|(_, hand)| &hand.held);
+        hands.filter(|held| held.is_of(turn)).cloned().collect()
+    }
 }
 
 impl Shared {
-    pub(super) fn new(queue: Queue, options: ConsumerOptions, stop: CancellationToken) -> Self {
+    pub(super) fn new(
+        queue: Queue,
+        options: ConsumerOptions,
+        stop: CancellationToken,
+        pool: Option<Arc<Pool>>,
+    ) -> Self {
         let state = State {
             gate: Gate::new(options.breaker),
             limit: options.hands() as usize,
@@ -153,7 +170,9 @@ impl Shared {
         let batches = options.batches.as_ref();
         Self {
             begins: queue.has(Capability::Begin),
-            local: queue.provider().is_local(),
+            // Sessions have to be accepted first.
+            local: queue.provider().is_local() && pool.is_none(),
+            pool,
             receiving: Mutex::default(),
             sizes: batches.and_then(|batches| Sizes::new(batches, &queue)),
             standing: watch::Sender::default(),
@@ -186,11 +205,25 @@ impl Shared {
     /// Receives up to `want` messages, their attempts not charged where they are charged later.
     pub(super) fn receive(self: &Arc<Self>, want: usize, wait: Duration) -> Reply<Vec<Delivery>> {
         let request = self.options.receive(want, wait, !self.begins);
-        self.queue.start_request(request, Some(self.keep()))
+        self.queue.start_request(request, Some(self.keep(None)))
     }
 
-    fn keep(self: &Arc<Self>) -> Keep {
+    /// [`Shared::receive`] from a held session.
+    pub(super) fn receive_of(
+        self: &Arc<Self>,
+        turn: &Arc<Turn>,
+        want: usize,
+        wait: Duration,
+    ) -> Reply<Vec<Delivery>> {
+        let mut request = self.options.receive(want, wait, !self.begins);
+        request.session = Some(Box::new(turn.hold().lock().clone()));
+        let keep = self.keep(Some(turn.clone()));
+        self.queue.start_request(request, Some(keep))
+    }
+
+    fn keep(self: &Arc<Self>, turn: Option<Arc<Turn>>) -> Keep {
         Keep {
+            turn,
             lock: self.options.lock.unwrap_or(self.queue.definition().lock),
             longest: self.options.max_lock_renewal,
             consumer: Some(self.clone()),
@@ -210,7 +243,9 @@ impl Shared {
         let probe = state.gate.reserve();
         drop(state);
         let request = self.options.receive(1, Duration::ZERO, true);
-        let reply = self.queue.start_request_one(&request, Some(self.keep()));
+        let reply = self
+            .queue
+            .start_request_one(&request, Some(self.keep(None)));
         let received = match reply.try_now() {
             Ok(Ok(received)) => received,
             _ => None,
@@ -253,7 +288,7 @@ impl Shared {
             && let Ok(Ok(deliveries)) = self.receive(want, Duration::ZERO).try_now()
             && !deliveries.is_empty()
         {
-            let late = self.put(deliveries, self.queue.clock().recent());
+            let late = self.put(deliveries, self.queue.clock().recent(), || false);
             drop(turn);
             self.give_back(late);
         }
@@ -292,13 +327,19 @@ impl Shared {
 
     /// Takes in what the pump received. Answers what came too late, and goes back.
     pub(super) fn take_in(&self, deliveries: Vec<Delivery>) -> Vec<Delivery> {
-        self.put(deliveries, self.queue.clock().now())
+        self.put(deliveries, self.queue.clock().now(), || false)
     }
 
-    fn put(&self, deliveries: Vec<Delivery>, now: Tick) -> Vec<Delivery> {
+    /// Puts what was received into the buffer, unless it must not be any more.
+    pub(super) fn put(
+        &self,
+        deliveries: Vec<Delivery>,
+        now: Tick,
+        stale: impl FnOnce() -> bool,
+    ) -> Vec<Delivery> {
         let mut state = self.state();
         state.last_receive = Some(now);
-        if state.stopped || state.gate.pass() == Pass::Nothing {
+        if state.stopped || state.gate.pass() == Pass::Nothing || stale() {
             return deliveries;
         }
         for delivery in deliveries {
@@ -398,6 +439,7 @@ impl Shared {
             return None;
         }
         let max = max.min(state.free_hands());
+        let full = state.buffer.bytes() >= self.options.prefetch_bytes;
         let mut left = bytes;
         let mut batch = Vec::with_capacity(max.min(state.buffer.ready()));
         while batch.len() < max
@@ -419,6 +461,9 @@ impl Shared {
         }
         let more = state.asking > 0 && state.buffer.has_ready();
         drop(state);
+        if full {
+            self.make_room_in_bytes();
+        }
         if more {
             self.work.notify_one();
         }
@@ -451,7 +496,9 @@ impl Shared {
         };
         let mut looks = self.looks.subscribe();
         let given_up = async {
-            if !self.local {
+            if let Some(pool) = &self.pool {
+                let _ = pool.dry.subscribe().wait_for(|dry| *dry).await;
+            } else if !self.local {
                 // Across a network nobody knows what is there before a receive has ended.
                 let _ = looks.changed().await;
             }
@@ -474,7 +521,7 @@ impl Shared {
             if let Some(delivery) = self.take_for(&mut asking.wanted)? {
                 return Some(delivery);
             }
-            self.room.notify_one();
+            self.make_room();
             woken.await;
         }
     }
@@ -494,6 +541,7 @@ impl Shared {
         if !state.has_free_hand() {
             return Some(None);
         }
+        let full = state.buffer.bytes() >= self.options.prefetch_bytes;
         let Some(delivery) = state.buffer.take() else {
             return Some(None);
         };
@@ -505,7 +553,10 @@ impl Shared {
         let half = self.prefetched() / 2;
         let refill = !self.local && state.buffer.len() <= half;
         drop(state);
-        if refill {
+        if full {
+            self.make_room_in_bytes();
+        }
+        if refill && self.pool.is_none() {
             self.room.notify_one();
         }
         Some(Some(delivery))
@@ -524,6 +575,12 @@ impl Shared {
         let mut state = self.state();
         let kept = state.hands.try_remove(hand);
         let mut moved = false;
+        if let Some(session) = session {
+            given_up = state.buffer.ended(session, go_on);
+        }
+        if let Some(turn) = kept.as_ref().and_then(|hand| hand.held.kept.turn.as_ref()) {
+            turn.ended(verb, go_on);
+        }
         if state.stopped {
             match verb {
                 Some(_) => state.settled += 1,
@@ -533,9 +590,6 @@ impl Shared {
                 self.idle.notify_waiters();
             }
         } else {
-            if let Some(session) = session {
-                given_up = state.buffer.ended(session, go_on);
-            }
             moved = state.gate.ended(hand, verb, || self.queue.clock().now());
         }
         let more = state.asking > 0 && state.buffer.has_ready();
@@ -549,9 +603,10 @@ impl Shared {
         if more {
             self.work.notify_one();
         } else if wanted {
-            self.room.notify_one();
+            self.make_room();
         }
         if !given_up.is_empty() {
+            self.make_room_in_bytes();
             self.give_back(given_up.into());
         }
     }
@@ -577,7 +632,29 @@ impl Shared {
     pub(super) fn give_back_of(&self, kept: &Arc<Kept>) {
         let unbegun = self.state().buffer.remove_of(kept);
         self.give_back(unbegun);
-        self.room.notify_one();
+        self.make_room();
+        self.make_room_in_bytes();
+    }
+
+    /// Lets what brings messages look whether more are wanted.
+    pub(super) fn make_room(&self) {
+        if self.pool.is_none() {
+            self.room.notify_one();
+        } else if self.fetches_on_demand() {
+            self.room.notify_waiters();
+        }
+    }
+
+    /// Lets all sessions look whether there is room in bytes.
+    pub(super) fn make_room_in_bytes(&self) {
+        if self.pool.is_some() {
+            self.room.notify_waiters();
+        }
+    }
+
+    /// Whether nothing is fetched before somebody asks.
+    pub(super) fn fetches_on_demand(&self) -> bool {
+        self.prefetched() == 0
     }
 
     /// Ends the intake. Answers what was prefetched, the first time.
@@ -603,8 +680,14 @@ impl Shared {
 
     /// A delivery that a drain took out of its hands has ended.
     pub(super) fn drained(&self, held: &Held) {
-        let hand = self.state().hands.try_remove(held.entry().hand());
-        drop(hand);
+        let mut state = self.state();
+        let taken = state.hands.try_remove(held.entry().hand());
+        if let Some(turn) = &held.kept.turn {
+            state.buffer.ended(turn.id(), true);
+            turn.ended(Some(&Verb::Release { delay: None }), true);
+        }
+        drop(state);
+        drop(taken);
     }
 }
 
@@ -638,6 +721,6 @@ impl Drop for Asking<'_> {
     fn drop(&mut self) {
         self.shared.state().asking -= self.wanted;
         // What was wanted for this one may not be any more.
-        self.shared.room.notify_one();
+        self.shared.make_room();
     }
 }

@@ -76,6 +76,7 @@ impl ReceiveOptions {
             lock: self.lock.unwrap_or(lock),
             longest: MAX_LOCK_RENEWAL,
             consumer: None,
+            turn: None,
         })
     }
 

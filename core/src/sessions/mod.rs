@@ -1,49 +1,48 @@
 //! Sessions: ordered groups with one holder at a time.
 
+mod hold;
+
 use std::fmt;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::clock::Timestamp;
+use crate::consumer::{Consumer, ConsumerOptions};
 use crate::delivery::Delivery;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::provider::{Moment, SessionLock};
-use crate::queue::{Queue, ReceiveOptions, check_lock_argument, same};
+use crate::queue::{Queue, ReceiveOptions, same};
 use crate::reply::Reply;
+pub(crate) use hold::SessionHold;
 
 /// A held session: its messages come in order, to this holder alone, until it is closed, dropped
 /// or its lock ends. Not to be cloned; any thread.
 #[must_use = "a session that is dropped is let go"]
-pub struct Session {
-    queue: Queue,
-    lock: SessionLock,
-    until: Mutex<Moment>,
-    closed: AtomicBool,
-}
+pub struct Session(Arc<SessionHold>);
 
 impl Session {
     pub(crate) fn new(queue: Queue, lock: SessionLock) -> Self {
-        let until = Mutex::new(lock.locked_until);
-        Self {
-            queue,
-            lock,
-            until,
-            closed: AtomicBool::new(false),
-        }
+        Self(Arc::new(SessionHold::new(queue, lock)))
+    }
+
+    pub(crate) fn into_hold(self) -> Arc<SessionHold> {
+        self.0
+    }
+
+    fn queue(&self) -> &Queue {
+        self.0.queue()
     }
 
     /// Which session.
     pub fn id(&self) -> &str {
-        &self.lock.id
+        &self.0.lock().id
     }
 
     /// When the lock ends, unless renewed.
     pub fn locked_until(&self) -> Timestamp {
-        let until = *self.until.lock().unwrap_or_else(|e| e.into_inner());
-        self.queue.timestamp(until)
+        self.queue().timestamp(Moment::Tick(self.0.until()))
     }
 
     /// Receives messages of this session, in order. As [`Queue::receive`] otherwise.
@@ -55,16 +54,30 @@ impl Session {
     /// [`Session::receive`], started at once: for what stands on the core.
     #[doc(hidden)]
     pub fn start_receive(&self, options: &ReceiveOptions) -> Reply<Vec<Delivery>> {
+        let queue = self.queue();
         let request = self
+            .0
             .check_open()
-            .and_then(|()| options.request(Some(Box::new(self.lock.clone()))));
-        match self.queue.placed("receive", request) {
+            .and_then(|()| options.request(Some(Box::new(self.0.lock().clone()))));
+        match queue.placed("receive", request) {
             Ok(request) => {
-                let keep = options.keep(self.queue.definition().lock);
-                self.queue.start_request(request, keep)
+                let keep = options.keep(queue.definition().lock);
+                queue.start_request(request, keep)
             }
             Err(error) => Reply::error(error),
         }
+    }
+
+    /// Receives from this session alone until it is drained or dropped, the session's lock kept.
+    /// When that is lost, what is in hand is cancelled, the consumer ends, and its status has the
+    /// failure. The session is let go when both it and the consumer are gone, or at its `close`.
+    /// Not with what is of a pool: `max_sessions` and the `session_...` options.
+    pub fn consume(&self, options: ConsumerOptions) -> Result<Consumer> {
+        let started = self
+            .0
+            .check_open()
+            .and_then(|()| Consumer::start_of(self.0.clone(), options));
+        self.queue().placed("consume", started)
     }
 
     /// Keeps the session, and all its deliveries, for its lock time from now.
@@ -74,68 +87,39 @@ impl Session {
 
     /// Keeps the session, and all its deliveries, for this long from now, or its lock time.
     pub async fn renew_for(&self, lock: Option<Duration>) -> Result<()> {
-        let checked = self
-            .check_open()
-            .and_then(|()| lock.map_or(Ok(()), check_lock_argument));
-        self.queue.placed("renew_session", checked)?;
-        let reply = self.queue.provider().renew_session(self.lock.clone(), lock);
-        let until = self.queue.finish("renew_session", reply, same).await?;
-        *self.until.lock().unwrap_or_else(|e| e.into_inner()) = until;
-        Ok(())
+        self.0.renew(lock).await
     }
 
     /// The bytes kept with this session, across holders.
     pub async fn state(&self) -> Result<Option<Bytes>> {
-        self.queue.placed("session_state", self.check_open())?;
-        let reply = self.queue.provider().session_state(self.lock.clone());
-        self.queue.finish("session_state", reply, same).await
+        let queue = self.queue();
+        queue.placed("session_state", self.0.check_open())?;
+        let reply = queue.provider().session_state(self.0.lock().clone());
+        queue.finish("session_state", reply, same).await
     }
 
     /// Keeps these bytes with this session; `None` removes them.
     pub async fn set_state(&self, state: Option<Bytes>) -> Result<()> {
-        self.queue.placed("set_session_state", self.check_open())?;
-        let reply = self
-            .queue
-            .provider()
-            .set_session_state(self.lock.clone(), state);
-        self.queue.finish("set_session_state", reply, same).await
+        let queue = self.queue();
+        queue.placed("set_session_state", self.0.check_open())?;
+        let lock = self.0.lock().clone();
+        let reply = queue.provider().set_session_state(lock, state);
+        queue.finish("set_session_state", reply, same).await
     }
 
     /// Lets go of the session. What is not settled goes back to its place, its attempt used;
     /// release it first to give the attempt back.
     /// Closing again does nothing.
     pub async fn close(&self) -> Result<()> {
-        if self.closed.swap(true, Ordering::AcqRel) {
-            return Ok(());
-        }
-        let reply = self.queue.provider().close_session(self.lock.clone());
-        self.queue
-            .placed("close_session", self.queue.check_open())?;
-        self.queue.finish("close_session", reply, same).await
-    }
-
-    fn check_open(&self) -> Result<()> {
-        if self.closed.load(Ordering::Acquire) {
-            return Err(Error::closed("session"));
-        }
-        self.queue.check_open()
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        if !self.closed.load(Ordering::Acquire) {
-            let reply = self.queue.provider().close_session(self.lock.clone());
-            self.queue.detach(reply);
-        }
+        self.0.close().await
     }
 }
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")
-            .field("queue", &self.queue.name())
-            .field("id", &self.lock.id)
+            .field("queue", &self.queue().name())
+            .field("id", &self.id())
             .finish()
     }
 }

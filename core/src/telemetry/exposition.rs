@@ -12,7 +12,8 @@ use prometheus_client::registry::Unit;
 use super::breakers::{Breakers, SIDES};
 use super::queues::Queues;
 use super::series::{
-    HANDLED, Histogram, LOST, PROCESSING, RECEIVED, RENEWED, SENT, STALLED, Series, VERBS,
+    HANDLED, Histogram, LOST, PROCESSING, RECEIVED, RENEWED, SENT, SESSION, SESSION_WAIT, STALLED,
+    Series, VERBS,
 };
 
 /// Shows the series of all queues; the registry calls it at each scrape.
@@ -93,6 +94,33 @@ impl Collector for Exposition {
         let mut metric = encoder.encode_descriptor(name, help, Some(&Unit::Seconds), kind)?;
         for series in &all {
             histogram(&mut metric, &series.labels(), series, &PROCESSING, 1e9)?;
+        }
+        let sessions = [
+            (
+                "session_duration",
+                "Time a consumer held a session",
+                &SESSION,
+            ),
+            (
+                "session_wait",
+                "Time from the accept of a session to the hand-out of its first message",
+                &SESSION_WAIT,
+            ),
+        ];
+        for (name, help, times) in sessions {
+            let mut metric = encoder.encode_descriptor(name, help, Some(&Unit::Seconds), kind)?;
+            for series in &all {
+                histogram(&mut metric, &series.labels(), series, times, 1e9)?;
+            }
+        }
+        let help = "Sessions that consumers hold";
+        let mut metric =
+            encoder.encode_descriptor("sessions_held", help, None, MetricType::Gauge)?;
+        for series in &all {
+            let held = series.sessions();
+            metric
+                .encode_family(&series.labels())?
+                .encode_gauge(&held)?;
         }
         let help = "Messages of one send, receive or batch handler";
         let mut metric = encoder.encode_descriptor("batch_sizes", help, None, kind)?;

@@ -34,6 +34,16 @@ const DURATION_BOUNDS: &[u64] = &[
     1_000_000_000,
     5_000_000_000,
 ];
+/// In nanoseconds: 100 ms to 1 h.
+const SESSION_BOUNDS: &[u64] = &[
+    100_000_000,
+    1_000_000_000,
+    10_000_000_000,
+    60_000_000_000,
+    300_000_000_000,
+    900_000_000_000,
+    3_600_000_000_000,
+];
 /// The verbs that end a delivery.
 pub(super) const VERBS: [&str; 4] = ["ack", "nack", "release", "dead_letter"];
 
@@ -59,7 +69,17 @@ const SETTLED: usize = PROCESSING.end();
 pub(super) const RENEWED: usize = SETTLED + VERBS.len();
 pub(super) const LOST: usize = RENEWED + 1;
 pub(super) const STALLED: usize = LOST + 1;
-const COUNTERS: usize = STALLED + 1;
+/// Sessions that consumers accepted; how long they held them, and waited for the first hand.
+pub(super) const ACCEPTED: usize = STALLED + 1;
+pub(super) const SESSION: Histogram = Histogram {
+    at: ACCEPTED + 1,
+    bounds: SESSION_BOUNDS,
+};
+pub(super) const SESSION_WAIT: Histogram = Histogram {
+    at: SESSION.end(),
+    bounds: DURATION_BOUNDS,
+};
+const COUNTERS: usize = SESSION_WAIT.end();
 
 /// Everything that is counted of one queue of one provider.
 #[derive(Debug)]
@@ -111,6 +131,13 @@ impl Series {
     /// One of the counters named above.
     pub(super) fn counted(&self, counter: usize) -> u64 {
         self.counters.sum(counter)
+    }
+
+    /// How many sessions consumers hold.
+    pub(super) fn sessions(&self) -> u64 {
+        // Those that ended first: what ends meanwhile is not counted twice.
+        let ended: u64 = self.histogram(&SESSION).1.iter().sum();
+        self.counted(ACCEPTED).saturating_sub(ended)
     }
 
     /// Errors of each kind that came up.
@@ -170,8 +197,7 @@ impl QueueMetrics {
     /// A delivery was ended this long after it was handed over.
     #[inline]
     pub(crate) fn processed(&self, duration: Duration) {
-        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        self.0.observe(&PROCESSING, nanos);
+        self.0.observe(&PROCESSING, nanos(duration));
     }
 
     /// A lock was renewed.
@@ -189,10 +215,29 @@ impl QueueMetrics {
         self.0.counters.mine().add(STALLED, 1);
     }
 
+    /// A consumer accepted a session.
+    pub(crate) fn session_accepted(&self) {
+        self.0.counters.mine().add(ACCEPTED, 1);
+    }
+
+    /// The first message of an accepted session was handed out, after so long.
+    pub(crate) fn session_started(&self, waited: Duration) {
+        self.0.observe(&SESSION_WAIT, nanos(waited));
+    }
+
+    /// A consumer let a session go, or lost it, after so long.
+    pub(crate) fn session_held(&self, held: Duration) {
+        self.0.observe(&SESSION, nanos(held));
+    }
+
     /// A verb, or one message of it, failed.
     pub(crate) fn failed(&self, kind: ErrorKind) {
         if let Some(place) = ErrorKind::ALL.iter().position(|known| *known == kind) {
             self.0.errors[place].fetch_add(1, Relaxed);
         }
     }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
