@@ -15,7 +15,7 @@ from queue_runtime import sync
 address = os.environ.get("QRT_TEST_MINISTACK")
 pytestmark = pytest.mark.skipif(address is None, reason="no server is running")
 
-OPTIONS = {"lock": 5, "budget": 2, "retry": "fixed:1s"}
+OPTIONS = {"lock": 5, "budget": 3, "retry": "fixed:1s"}
 
 #: Works until it is told to end. Prints each message as it begins, and at its end the report.
 WORKER = f"""
@@ -68,10 +68,11 @@ def test_a_worker_handles_fails_and_drains(program):
         assert (process.returncode, errors) == (0, "")
         # Each once, but the one that failed as often as it may.
         once = [[text, 1] for text in [*good, "broken", "hangs"]]
-        assert sorted(seen) == sorted([*once, ["fails", 1], ["fails", 2]])
+        assert sorted(seen) == sorted([*once, ["fails", 1], ["fails", 2], ["fails", 3]])
         assert json.loads(output) == {"finished": 0, "released": 1, "abandoned": 0}
-        # It was given back: nobody waits for its lock.
-        back = queue.receive_one(4)
+        # It was given back. A poll that the worker left behind at the server may have taken it once
+        # more; then it comes when that lock ends.
+        back = queue.receive_one(15)
         assert back is not None
         assert back.text() == "hangs"
         back.ack()
