@@ -273,7 +273,7 @@ typedef struct {
     // `qrt_consumer_grant` gives more; without it a credit comes back when its delivery is settled
     // or freed. Default 64.
     uint32_t credits;
-    // How long each receive waits at the provider, in milliseconds. Default 10,000.
+    // How long each receive waits at the provider, in milliseconds. Default 20,000.
     int64_t wait_ms;
     // For how long messages are locked, and locked again, in milliseconds; -1: as long as the
     // queue says. Default -1.

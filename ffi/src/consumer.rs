@@ -35,7 +35,7 @@ pub struct qrt_consumer_options_t {
     /// `qrt_consumer_grant` gives more; without it a credit comes back when its delivery is settled
     /// or freed. Default 64.
     pub credits: u32,
-    /// How long each receive waits at the provider, in milliseconds. Default 10,000.
+    /// How long each receive waits at the provider, in milliseconds. Default 20,000.
     pub wait_ms: i64,
     /// For how long messages are locked, and locked again, in milliseconds; -1: as long as the
     /// queue says. Default -1.
@@ -86,7 +86,7 @@ impl Options for qrt_consumer_options_t {
         struct_size: size_of::<Self>(),
         max_messages: 64,
         credits: 64,
-        wait_ms: 10_000,
+        wait_ms: 20_000,
         lock_ms: -1,
         max_lock_renewal_ms: 600_000,
         prefetch: 64,

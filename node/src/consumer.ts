@@ -14,7 +14,6 @@ import { errorOf, type QueueError } from "./errors.js";
 import { type Home, nothing, now, own, readNumber, readText, request, start } from "./link.js";
 import type { Page } from "./memory.js";
 import { native } from "./native.js";
-import { WAIT } from "./receive.js";
 
 /** How a consumer receives, and how much it has in hand. Durations are milliseconds. */
 export interface ConsumerOptions {
@@ -26,7 +25,7 @@ export interface ConsumerOptions {
   prefetchBytes?: number | undefined;
   /** Messages of one receive; as many as are wanted. */
   maxMessages?: number | undefined;
-  /** How long each receive waits at the provider; 10,000. */
+  /** How long each receive waits at the provider; 20,000. */
   wait?: number | undefined;
   /** How long messages are locked, and locked again; as long as the queue says. */
   lock?: number | undefined;
@@ -65,6 +64,9 @@ export interface ConsumerStatus {
   /** Messages in hand. */
   readonly inHand: number;
 }
+
+/** How long a receive waits that does not say: what SQS allows, since each empty one costs. */
+const WAIT = 20_000;
 
 /** The options that go to the native half. */
 export const CONSUMER_OPTIONS = [

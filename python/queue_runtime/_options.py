@@ -53,7 +53,7 @@ class ConsumerOptions(TypedDict, total=False):
     prefetch_bytes: int
     #: Messages of one receive; as many as are wanted.
     max_messages: int
-    #: How long each receive waits at the provider; 10 seconds.
+    #: How long each receive waits at the provider; 20 seconds.
     wait: float | timedelta
     #: How long messages are locked, and locked again; as long as the queue says.
     lock: float | timedelta

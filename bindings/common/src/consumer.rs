@@ -41,7 +41,7 @@ impl Default for ConsumerOptions {
             prefetch: None,
             prefetch_bytes: 64 * 1024 * 1024,
             max_messages: None,
-            wait: Duration::from_secs(10),
+            wait: Duration::from_secs(20),
             lock: None,
             max_lock_renewal: Duration::from_secs(600),
             reconnect: None,

@@ -80,7 +80,8 @@ impl ConsumerOptions {
             prefetch: None,
             prefetch_bytes: 64 * 1024 * 1024,
             max_messages: None,
-            wait: Duration::from_secs(10),
+            // What SQS allows: each empty poll costs.
+            wait: Duration::from_secs(20),
             lock: None,
             max_lock_renewal: MAX_LOCK_RENEWAL,
             reconnect: Retry::default(),
@@ -123,7 +124,7 @@ impl ConsumerOptions {
         self
     }
 
-    /// How long each receive waits at the provider.
+    /// How long each receive waits at the provider; 20 seconds by default.
     pub fn wait(mut self, wait: Duration) -> Self {
         self.wait = wait;
         self

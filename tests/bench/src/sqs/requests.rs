@@ -30,7 +30,8 @@ pub fn rows(server: &Service) -> Result<Vec<Row>> {
     runtime.block_on(thousand(&queue))??;
     let busy = proxy.seen().len();
     let consumer = queue.consume(ConsumerOptions::default())?;
-    runtime.block_on(tokio::time::sleep(MINUTE))?;
+    // Made inside, where there is a timer.
+    runtime.block_on(async { tokio::time::sleep(MINUTE).await })?;
     let idle = proxy.seen().len();
     drop(consumer);
     Ok(vec![
