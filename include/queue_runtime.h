@@ -1739,7 +1739,7 @@ qrt_status_t qrt_check_abi(uint32_t major,
 #define QRT_SESSION_OPTIONS_INIT { sizeof(qrt_session_options_t), 10000, -1 }
 /** The defaults of `qrt_consumer_options_t`. */
 #define QRT_CONSUMER_OPTIONS_INIT \
-    { sizeof(qrt_consumer_options_t), 64, 64, 10000, -1, 600000, 64, 0, 67108864, \
+    { sizeof(qrt_consumer_options_t), 64, 64, 20000, -1, 600000, 64, 0, 67108864, \
       NULL, NULL, NULL, NULL, NULL, NULL, { NULL, 0 }, -1 }
 /** The defaults of `qrt_dead_letter_filter_t`: all of them. */
 #define QRT_DEAD_LETTER_FILTER_INIT \
