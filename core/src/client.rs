@@ -13,7 +13,8 @@ use crate::config::{ClientConfig, Create, OnFailure, QueueOptions, Settings};
 use crate::error::{Error, Result};
 use crate::provider::Provider;
 use crate::providers;
-use crate::queue::Queue;
+use crate::queue::{Queue, SendBreakers};
+use crate::resilience::Breaker;
 use crate::runtime::Runtime;
 
 /// A connection to one provider. Cheap to clone; any thread.
@@ -39,6 +40,7 @@ pub(crate) struct ClientInner {
     runtime: Runtime,
     settings: Settings,
     provider: Arc<dyn Provider>,
+    breakers: SendBreakers,
     closed: AtomicBool,
     /// Ends what waits, once closed.
     closing: CancellationToken,
@@ -57,11 +59,13 @@ impl Client {
             provider.capabilities().require(*capability)?;
         }
         check_options(provider.capabilities(), &settings.queue)?;
+        check_breaker(&*provider, &settings.queue)?;
         let closing = runtime.closing().child_token();
         Ok(Self(Arc::new(ClientInner {
             runtime,
             settings,
             provider,
+            breakers: SendBreakers::default(),
             closed: AtomicBool::new(false),
             closing,
         })))
@@ -78,9 +82,13 @@ impl Client {
         let named = |e: Error| e.with_operation("queue").with_queue(name);
         self.0.check_open().map_err(named)?;
         check_options(self.capabilities(), &options).map_err(named)?;
+        check_breaker(&*self.0.provider, &options).map_err(named)?;
         let options = options.or(&self.0.settings.queue);
         let defaults = self.0.provider.queue_defaults();
-        let definition = options.clone().or(&defaults).define().map_err(named)?;
+        let mut definition = options.clone().or(&defaults).define().map_err(named)?;
+        if options.breaker.is_none() && !self.0.provider.is_embedded() {
+            definition.breaker = Breaker::default();
+        }
         let provider = self.0.provider.queue(name, &options).map_err(named)?;
         let capabilities = provider
             .capabilities()
@@ -96,6 +104,7 @@ impl Client {
             .runtime
             .telemetry()
             .queue(self.capabilities().provider(), &name);
+        let circuit = self.0.breakers.of(&name, &definition, &metrics);
         Ok(Queue::new(
             name,
             self.0.clone(),
@@ -103,6 +112,7 @@ impl Client {
             definition,
             capabilities,
             metrics,
+            circuit,
         ))
     }
 
@@ -164,6 +174,21 @@ fn check_options(capabilities: &Capabilities, options: &QueueOptions) -> Result<
         if asked {
             capabilities.require(capability)?;
         }
+    }
+    Ok(())
+}
+
+/// A breaker of sends is refused where it would never open.
+fn check_breaker(provider: &dyn Provider, options: &QueueOptions) -> Result<()> {
+    let asked = options
+        .breaker
+        .is_some_and(|breaker| breaker != Breaker::None);
+    if asked && provider.is_embedded() {
+        let name = provider.capabilities().provider();
+        return Err(Error::invalid_config(
+            "breaker",
+            format!("is for providers across a network; {name}: is never away, leave it out"),
+        ));
     }
     Ok(())
 }

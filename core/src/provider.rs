@@ -96,6 +96,11 @@ pub trait Provider: Send + Sync + 'static {
         QueueOptions::default()
     }
 
+    /// Whether it is a part of this process, so that it is never away.
+    fn is_embedded(&self) -> bool {
+        false
+    }
+
     /// The queue of this name. Checks name and options; creates nothing and asks no network.
     fn queue(&self, name: &str, options: &QueueOptions) -> Result<Arc<dyn ProviderQueue>>;
 

@@ -15,7 +15,7 @@ use crate::body_pool::BodyPool;
 use crate::client::Client;
 use crate::clock::{Clock, Sleep, Tick};
 use crate::config::{ClientConfig, RuntimeConfig};
-use crate::consumer::Keeper;
+use crate::consumer::{Keeper, MemoryWatch, ShownMemory};
 use crate::error::{Error, ErrorKind, Result};
 use crate::telemetry::Telemetry;
 
@@ -30,6 +30,8 @@ struct Inner {
     closing: CancellationToken,
     tasks: Tasks,
     keeper: Arc<Keeper>,
+    /// Where memory has a limit.
+    memory: Option<Arc<MemoryWatch>>,
     bodies: BodyPool,
     telemetry: Telemetry,
     shared: Mutex<HashMap<String, Arc<dyn Any + Send + Sync>>>,
@@ -79,13 +81,20 @@ impl Runtime {
     ) -> Self {
         let body_bytes = config.body_pool_bytes.unwrap_or(BodyPool::DEFAULT_BYTES);
         let tasks = Tasks { handle, clock };
+        let limit = config.memory_limit.filter(|limit| *limit > 0);
+        let memory = limit.map(|limit| MemoryWatch::new(limit, tasks.clone()));
+        let mut telemetry = Telemetry::new();
+        if let Some(memory) = &memory {
+            telemetry.show(ShownMemory(memory.clone()));
+        }
         Self(Arc::new(Inner {
             own: Mutex::new(own),
             closing: CancellationToken::new(),
             keeper: Keeper::new(tasks.clone()),
             tasks,
+            memory,
             bodies: BodyPool::new(body_bytes),
-            telemetry: Telemetry::new(),
+            telemetry,
             shared: Mutex::default(),
         }))
     }
@@ -175,6 +184,21 @@ impl Runtime {
 
     pub(crate) fn keeper(&self) -> &Arc<Keeper> {
         &self.0.keeper
+    }
+
+    pub(crate) fn memory(&self) -> Option<&Arc<MemoryWatch>> {
+        self.0.memory.as_ref()
+    }
+
+    /// Measures the memory of the process by this from now on.
+    #[doc(hidden)]
+    pub fn measure_memory_by(
+        &self,
+        measure: impl Fn() -> std::io::Result<u64> + Send + Sync + 'static,
+    ) {
+        if let Some(memory) = &self.0.memory {
+            memory.measure_by(Arc::new(measure));
+        }
     }
 
     pub(crate) fn closing(&self) -> &CancellationToken {

@@ -6,15 +6,15 @@
 mod common;
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::folder::Folder;
 use common::{HOUR, Kit, body, eventually, look, ms, wait};
 use queue_runtime_core::{
-    BreakerState, Consumer, ConsumerOptions, DeadLetterFilter, Delivery, DrainReport, Failure,
-    Message, Queue, QueueOptions, Verb,
+    BreakerState, Clock, Consumer, ConsumerOptions, DeadLetterFilter, Delivery, DrainReport,
+    Failure, Message, Queue, QueueOptions, Runtime, RuntimeConfig, Verb,
 };
 
 const PAUSE: Duration = Duration::from_secs(60);
@@ -388,4 +388,118 @@ fn a_breaker_that_makes_no_sense_is_refused() {
         let error = queue.consume(options).map(drop).unwrap_err();
         assert_eq!(error.field(), Some("breaker"));
     }
+}
+
+/// A kit whose process may have so many bytes.
+fn limited(limit: u64) -> Kit {
+    let clock = Clock::new_virtual();
+    let config = RuntimeConfig {
+        memory_limit: Some(limit),
+        ..RuntimeConfig::default()
+    };
+    let runtime = Runtime::with_clock(config, clock.clone()).unwrap();
+    let client = wait(runtime.connect("memory:")).unwrap();
+    Kit {
+        clock,
+        client,
+        folder: None,
+    }
+}
+
+/// Lets seconds pass until this holds.
+#[track_caller]
+fn in_time(kit: &Kit, what: &str, holds: impl Fn() -> bool) {
+    eventually(what, || {
+        kit.advance(Duration::from_secs(1));
+        holds()
+    });
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn consumers_wait_for_memory() {
+    let kit = limited(1000);
+    let used = Arc::new(AtomicU64::new(1000));
+    let looks = Arc::new(AtomicU64::new(0));
+    let (measured, looked) = (used.clone(), looks.clone());
+    kit.client.runtime().measure_memory_by(move || {
+        looked.fetch_add(1, SeqCst);
+        Ok(measured.load(SeqCst))
+    });
+    let queue = kit.queue(QueueOptions::default());
+    send(&queue, 3);
+    kit.advance(HOUR);
+    assert_eq!(looks.load(SeqCst), 0, "nobody receives");
+    let consumer = queue.consume(ConsumerOptions::new()).unwrap();
+    let other = queue.consume(ConsumerOptions::new()).unwrap();
+    let over = || consumer.status().over_memory && other.status().over_memory;
+    let first = next(&consumer);
+    used.store(1001, SeqCst);
+    in_time(&kit, "both pause", over);
+    eventually("what was fetched is back", || ready(&queue) == 2);
+    nothing(&consumer);
+    let metrics = kit.client.metrics();
+    assert!(metrics.contains("queue_runtime_memory_over_limit 1\n"));
+    assert!(metrics.contains("queue_runtime_memory_resident_bytes 1001\n"));
+    // One that comes meanwhile waits too.
+    let late = queue.consume(ConsumerOptions::new()).unwrap();
+    assert!(late.status().over_memory);
+    drop(late);
+
+    // Not before there is some room.
+    used.store(900, SeqCst);
+    let before = looks.load(SeqCst);
+    in_time(&kit, "it is looked again", || {
+        looks.load(SeqCst) > before + 2
+    });
+    assert!(over());
+    used.store(899, SeqCst);
+    in_time(&kit, "both go on", || !over());
+    wait(first.ack()).unwrap();
+    drop(other);
+    let _hands = [next(&consumer), next(&consumer)];
+
+    drop(consumer);
+    // The last look may be under way.
+    let last = AtomicU64::new(0);
+    in_time(&kit, "nobody looks any more", || {
+        let looks = looks.load(SeqCst);
+        last.swap(looks, SeqCst) == looks
+    });
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_memory_of_the_process_is_measured() {
+    const MIB: u64 = 1 << 20;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib: u64 = resident.unwrap().replace("kB", "").trim().parse().unwrap();
+    // Other tests of this process have some memory too.
+    let kit = limited(kib * 1024 + 100 * MIB);
+    let queue = kit.queue(QueueOptions::default());
+    let consumer = queue.consume(ConsumerOptions::new()).unwrap();
+    let much = vec![1u8; 200 << 20];
+    in_time(&kit, "it is too much", || consumer.status().over_memory);
+    assert_eq!(std::hint::black_box(&much)[much.len() - 1], 1);
+    drop(much);
+    in_time(&kit, "it is free again", || !consumer.status().over_memory);
+}
+
+#[test]
+fn sends_to_what_is_never_away_have_no_breaker() {
+    let asked = QueueOptions::from_json(r#"{"breaker": "5,30s,3"}"#).unwrap();
+    for kit in engines() {
+        let error = kit.client.queue_with("q", asked.clone()).unwrap_err();
+        assert_eq!(error.field(), Some("breaker"), "{error}");
+        let none = QueueOptions::from_json(r#"{"breaker": "none"}"#).unwrap();
+        let queue = kit.client.queue_with("q", none).unwrap();
+        assert_eq!(queue.breaker_state(), BreakerState::Closed);
+        queue.reset_breaker();
+    }
+    let clock = Clock::new_virtual();
+    let runtime = Runtime::with_clock(RuntimeConfig::default(), clock).unwrap();
+    let refused = wait(runtime.connect("memory:?breaker=5,30s,3")).unwrap_err();
+    assert_eq!(refused.field(), Some("breaker"));
+    wait(runtime.connect("memory:?breaker=none")).unwrap();
 }

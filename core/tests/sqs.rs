@@ -4,6 +4,8 @@
 #[path = "sqs/kit.rs"]
 mod kit;
 
+#[path = "sqs/breaker.rs"]
+mod breaker;
 #[path = "sqs/consumers.rs"]
 mod consumers;
 #[path = "sqs/dead_letters.rs"]

@@ -8,7 +8,7 @@ use super::duration;
 use super::options::{self, Options, number, put, word};
 use crate::error::{Error, Result};
 use crate::message::MAX_DURATION;
-use crate::resilience::Retry;
+use crate::resilience::{Breaker, Retry};
 
 /// What a failed message does to its successors in the same session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,6 +110,10 @@ pub struct QueueOptions {
     /// When the queue is created.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub create: Option<Create>,
+    /// When sending pauses since the provider is away; for providers across a network. The sends of
+    /// one queue in one client, with the same breaker, count together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub breaker: Option<Breaker>,
 }
 
 impl Options for QueueOptions {
@@ -127,6 +131,7 @@ impl Options for QueueOptions {
             "max_message_bytes",
             "on_full",
             "create",
+            "breaker",
         ]
         .into_iter()
     }
@@ -148,6 +153,10 @@ impl Options for QueueOptions {
             "max_message_bytes" => put(&mut self.max_message_bytes, number(text)),
             "on_full" => put(&mut self.on_full, word(text)),
             "create" => put(&mut self.create, word(text)),
+            "breaker" => {
+                let breaker = text.parse().map_err(|e: Error| e.message().to_owned());
+                put(&mut self.breaker, breaker)
+            }
             _ => Ok(false),
         }
     }
@@ -182,6 +191,7 @@ impl QueueOptions {
             max_message_bytes: self.max_message_bytes.or(other.max_message_bytes),
             on_full: self.on_full.or(other.on_full),
             create: self.create.or(other.create),
+            breaker: self.breaker.or(other.breaker),
         }
     }
 
@@ -204,6 +214,7 @@ impl QueueOptions {
                 .unwrap_or(DEFAULT_MAX_MESSAGE_BYTES.min(max_bytes)),
             on_full: self.on_full.unwrap_or_default(),
             create: self.create.unwrap_or_default(),
+            breaker: self.breaker.unwrap_or(Breaker::None),
         };
         if definition.max_message_bytes > definition.max_bytes {
             return Err(Error::invalid_config(
@@ -221,6 +232,9 @@ impl QueueOptions {
         }
         if let Some(retry) = &self.retry {
             retry.check()?;
+        }
+        if let Some(breaker) = &self.breaker {
+            breaker.check()?;
         }
         let counts = [
             ("budget", self.budget.map(u64::from), u64::from(u32::MAX)),
@@ -290,6 +304,7 @@ pub struct QueueDefinition {
     pub max_message_bytes: u64,
     pub on_full: OnFull,
     pub create: Create,
+    pub breaker: Breaker,
 }
 
 /// Locks are 1 ms to 12 hours: what every provider can keep.

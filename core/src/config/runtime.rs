@@ -43,6 +43,10 @@ pub struct RuntimeConfig {
     /// Bytes of memory that is kept for message bodies at most; zero keeps none. Default: 64 MiB.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body_pool_bytes: Option<usize>,
+    /// Bytes of resident memory of the process above which the consumers of this runtime pause;
+    /// they go on below 90 % of it. Looked at once a second, on Linux only. Default: 0, no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_limit: Option<u64>,
 }
 
 /// Fields of runtimes elsewhere.
@@ -68,6 +72,7 @@ impl Options for RuntimeConfig {
             "thread_name",
             "cpu_affinity",
             "body_pool_bytes",
+            "memory_limit",
         ]
         .into_iter()
     }
@@ -80,6 +85,7 @@ impl Options for RuntimeConfig {
             "thread_name" => put(&mut self.thread_name, Ok(text.to_owned())),
             "cpu_affinity" => put(&mut self.cpu_affinity, list(text).map(number).collect()),
             "body_pool_bytes" => put(&mut self.body_pool_bytes, number(text)),
+            "memory_limit" => put(&mut self.memory_limit, number(text)),
             _ => Foreign::set(FOREIGN, name, text),
         }
     }
@@ -115,6 +121,7 @@ impl RuntimeConfig {
             thread_name: self.thread_name.or(other.thread_name),
             cpu_affinity: self.cpu_affinity.or(other.cpu_affinity),
             body_pool_bytes: self.body_pool_bytes.or(other.body_pool_bytes),
+            memory_limit: self.memory_limit.or(other.memory_limit),
         }
     }
 
@@ -147,6 +154,10 @@ impl RuntimeConfig {
         }
         if let Some(cores) = &self.cpu_affinity {
             check_cores(cores)?;
+        }
+        if self.memory_limit.is_some_and(|limit| limit > 0) && !cfg!(target_os = "linux") {
+            let what = "the memory of the process can be measured on Linux only; leave it out";
+            return Err(Error::invalid_config("memory_limit", what));
         }
         Ok(())
     }
@@ -261,7 +272,7 @@ mod tests {
 
     #[test]
     fn json_names_every_field_and_refuses_others() {
-        let json = r#"{"worker_threads":2,"max_blocking_threads":3,"thread_stack_size":1048576,"thread_name":"jobs","cpu_affinity":[0,1],"body_pool_bytes":0}"#;
+        let json = r#"{"worker_threads":2,"max_blocking_threads":3,"thread_stack_size":1048576,"thread_name":"jobs","cpu_affinity":[0,1],"body_pool_bytes":0,"memory_limit":0}"#;
         let config: RuntimeConfig = serde_json::from_str(json).unwrap();
         assert_eq!(config.cpu_affinity, Some(vec![0, 1]));
         assert_eq!(serde_json::to_string(&config).unwrap(), json);

@@ -165,6 +165,13 @@ impl Shared {
         self.change(|gate| gate.paused = false);
     }
 
+    /// The process has more memory than it may, or not.
+    pub(super) fn over_memory(self: &Arc<Self>, over: bool) {
+        if self.standing.borrow().over_memory != over {
+            self.change(|gate| gate.over_memory = over);
+        }
+    }
+
     /// Closes the breaker by hand.
     pub(super) fn reset_breaker(self: &Arc<Self>) {
         self.change(|gate| {

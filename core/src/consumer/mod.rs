@@ -12,6 +12,7 @@ mod gate;
 mod gather;
 mod hold;
 mod keeper;
+mod memory;
 mod options;
 mod process;
 mod process_batches;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::capability::Capability;
 use crate::clock::Timestamp;
@@ -40,6 +42,7 @@ pub use gate::Standing;
 pub use hold::CancelCause;
 pub(crate) use hold::{Held, Hold, Keep, Kept};
 pub(crate) use keeper::Keeper;
+pub(crate) use memory::{MemoryWatch, ShownMemory};
 pub use options::ConsumerOptions;
 pub(crate) use options::MAX_LOCK_RENEWAL;
 pub use process::{Failure, Worker};
@@ -108,7 +111,7 @@ impl Consumer {
             return Ok(Self::start_sessions(queue, options, None));
         }
         let stop = queue.closing().child_token();
-        let shared = Arc::new(Shared::new(queue, options, stop, None));
+        let shared = Self::make(queue, options, stop, None);
         shared.queue.spawn(pump::pump(shared.clone()));
         Ok(Self(shared))
     }
@@ -124,6 +127,19 @@ impl Consumer {
         Ok(Self::start_sessions(queue, options, Some(session)))
     }
 
+    fn make(
+        queue: crate::Queue,
+        options: ConsumerOptions,
+        stop: CancellationToken,
+        pool: Option<Arc<sessions::Pool>>,
+    ) -> Arc<Shared> {
+        let shared = Arc::new(Shared::new(queue, options, stop, pool));
+        if let Some(memory) = shared.queue.memory() {
+            memory.add(&shared);
+        }
+        shared
+    }
+
     fn start_sessions(
         queue: crate::Queue,
         options: ConsumerOptions,
@@ -131,7 +147,7 @@ impl Consumer {
     ) -> Self {
         let stop = queue.closing().child_token();
         let pool = Arc::new(sessions::Pool::new());
-        let shared = Arc::new(Shared::new(queue, options, stop, Some(pool.clone())));
+        let shared = Self::make(queue, options, stop, Some(pool.clone()));
         let run = sessions::run(shared.clone(), pool, given);
         shared.queue.spawn(run);
         Self(shared)

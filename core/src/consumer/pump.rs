@@ -54,6 +54,8 @@ pub(super) async fn stay_away(shared: &Shared, error: Error, failures: u32) {
     tracing::warn!(queue = name, %error, ?away, "a receive failed and is tried again");
     shared.failure.send_replace(Some(error));
     shared.queue.sleep_until(now + away).await;
+    // Nor is one tried while it is known to be away.
+    shared.queue.while_sends_pause().await;
 }
 
 /// Waits until something is wanted, and receives it into the buffer. One that is not wanted any more

@@ -1,8 +1,10 @@
 //! A queue as a program uses it: checks, metrics and errors with their place, around the port.
 
+mod breaker;
 mod observe;
 mod options;
 
+pub(crate) use breaker::SendBreakers;
 pub use observe::{MessageState, Peeked, Statistics};
 pub(crate) use options::{MAX_RECEIVE, check_lock_argument};
 pub use options::{ReceiveOptions, SessionOptions};
@@ -21,7 +23,7 @@ use crate::clock::{Clock, Tick, Timestamp};
 use crate::config::QueueDefinition;
 use crate::consumer::{
     Batch, BatchOptions, Consumer, ConsumerOptions, Failure, Failures, Held, Hold, Keep, Keeper,
-    Kept, Worker,
+    Kept, MemoryWatch, Worker,
 };
 use crate::dead_letter::{DeadLetter, DeadLetterFilter, RedriveOptions, RedriveReport, pause};
 use crate::delivery::Delivery;
@@ -30,6 +32,7 @@ use crate::message::{Message, SendResult};
 use crate::producer::{Producer, ProducerOptions};
 use crate::provider::{AcceptRequest, Moment, ProviderQueue, ReceiveRequest, Received, only};
 use crate::reply::Reply;
+use crate::resilience::SharedCircuit;
 use crate::sessions::Session;
 use crate::settlement::{Receipt, Settlement, Verb};
 use crate::telemetry::QueueMetrics;
@@ -56,6 +59,8 @@ struct Inner {
     definition: QueueDefinition,
     capabilities: Capabilities,
     metrics: QueueMetrics,
+    /// Of its sends, where there is a breaker.
+    circuit: Option<Arc<SharedCircuit>>,
 }
 
 impl Queue {
@@ -66,6 +71,7 @@ impl Queue {
         definition: QueueDefinition,
         capabilities: Capabilities,
         metrics: QueueMetrics,
+        circuit: Option<Arc<SharedCircuit>>,
     ) -> Self {
         Self(Arc::new(Inner {
             name,
@@ -74,6 +80,7 @@ impl Queue {
             definition,
             capabilities,
             metrics,
+            circuit,
         }))
     }
 
@@ -92,7 +99,7 @@ impl Queue {
         &self.0.capabilities
     }
 
-    /// Sends one message.
+    /// Sends one message. `CircuitOpen` while sends pause since the provider is away.
     pub async fn send(&self, message: impl Into<Message>) -> Result<SendResult> {
         now_or_later!(self.start_send_one(message.into()))
     }
@@ -363,10 +370,16 @@ impl Queue {
         if messages.iter().any(|m| self.check_message(m).is_err()) {
             return self.start_send_some(messages);
         }
+        let sending = match self.sending() {
+            Ok(sending) => sending,
+            Err(error) => return Reply::error(self.fail("send", error)),
+        };
         let reply = self.0.provider.send(messages);
-        self.finish("send", reply, |queue, mut results| {
+        self.end("send", reply, |queue, answer| {
+            sending.ended_many(queue, &answer);
+            let mut results = answer?;
             queue.sent(&mut results);
-            results
+            Ok(results)
         })
     }
 
@@ -384,14 +397,13 @@ impl Queue {
         let reply = if sound.is_empty() {
             Reply::now(Ok(Vec::new()))
         } else {
-            self.0.provider.send(sound)
+            self.start_send(sound)
         };
-        self.finish("send", reply, move |queue, mut results| {
-            queue.sent(&mut results);
+        reply.map(move |mut results| {
             for (index, error) in refused {
                 results.insert(index, Err(error));
             }
-            results
+            Ok(results)
         })
     }
 
@@ -408,10 +420,16 @@ impl Queue {
         if let Err(error) = checked.and_then(|()| self.check_message(&message)) {
             return Reply::error(self.fail("send", error));
         }
+        let sending = match self.sending() {
+            Ok(sending) => sending,
+            Err(error) => return Reply::error(self.fail("send", error)),
+        };
         let reply = self.0.provider.send_one(message);
-        self.finish("send", reply, |queue, result: SendResult| {
+        self.end("send", reply, |queue, answer: Result<SendResult>| {
+            sending.ended(queue, answer.as_ref().err());
+            let result = answer?;
             queue.0.metrics.sent(usize::from(!result.is_duplicate()));
-            result
+            Ok(result)
         })
     }
 
@@ -639,6 +657,11 @@ impl Queue {
 
     pub(crate) fn keeper(&self) -> &Arc<Keeper> {
         self.0.client.runtime().keeper()
+    }
+
+    /// What watches over the memory of the process, if anything does.
+    pub(crate) fn memory(&self) -> Option<&Arc<MemoryWatch>> {
+        self.0.client.runtime().memory()
     }
 
     pub(crate) fn metrics(&self) -> &QueueMetrics {

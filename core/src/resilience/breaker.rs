@@ -20,7 +20,7 @@ use crate::message::MAX_DURATION;
 /// assert_eq!("5,30s,3".parse::<Breaker>()?, Breaker::default());
 /// # Ok::<(), queue_runtime_core::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Breaker {
     /// Work pauses when it failed several times in a row.
     After {

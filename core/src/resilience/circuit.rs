@@ -209,6 +209,28 @@ impl SharedCircuit {
         })
     }
 
+    /// Waits until it is not open.
+    pub(crate) async fn while_open(&self, tasks: &Tasks) {
+        loop {
+            let changed = self.changed.notified();
+            let mut changed = std::pin::pin!(changed);
+            changed.as_mut().enable();
+            let until = self.lock().and_then(|circuit| circuit.until());
+            match until {
+                Some(until) if tasks.clock().now() < until => tokio::select! {
+                    () = tasks.sleep_until(until) => {}
+                    () = changed => {}
+                },
+                _ => return,
+            }
+        }
+    }
+
+    /// Closes it by hand.
+    pub(crate) fn reset(&self) {
+        self.change(Circuit::reset);
+    }
+
     /// Where it stands: half open once the pause is over, though nobody has tried yet.
     pub(crate) fn state(&self, now: Tick) -> BreakerState {
         self.lock()

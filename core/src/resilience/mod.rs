@@ -5,5 +5,5 @@ mod circuit;
 mod retry;
 
 pub use breaker::{Breaker, BreakerState};
-pub(crate) use circuit::{Circuit, SharedCircuit};
+pub(crate) use circuit::{Circuit, Permit, SharedCircuit};
 pub use retry::Retry;

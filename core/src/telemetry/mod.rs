@@ -11,6 +11,7 @@ mod series;
 
 use std::sync::Arc;
 
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 
@@ -39,6 +40,11 @@ impl Telemetry {
             queues,
             write_behinds,
         }
+    }
+
+    /// Shows what this collects too.
+    pub(crate) fn show(&mut self, collector: impl Collector) {
+        self.registry.register_collector(Box::new(collector));
     }
 
     /// The metrics of a queue of a provider.

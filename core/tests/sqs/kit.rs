@@ -5,7 +5,8 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use queue_runtime_core::{
-    Client, Delivery, Queue, QueueOptions, ReceiveOptions, Result, Retry, Runtime, RuntimeConfig,
+    Client, Clock, Delivery, Queue, QueueOptions, ReceiveOptions, Result, Retry, Runtime,
+    RuntimeConfig,
 };
 use queue_runtime_services::{Proxy, Service};
 
@@ -35,7 +36,12 @@ pub struct Kit {
 impl Kit {
     /// A client of this server. `options` begin with `&`.
     pub fn new(endpoint: &str, options: &str) -> Self {
-        let runtime = Runtime::new(RuntimeConfig::default()).unwrap();
+        Self::on(Clock::system(), endpoint, options)
+    }
+
+    /// A client of this server that follows this clock.
+    pub fn on(clock: Clock, endpoint: &str, options: &str) -> Self {
+        let runtime = Runtime::with_clock(RuntimeConfig::default(), clock).unwrap();
         let client = runtime.block_on(runtime.connect(url(endpoint, options)));
         Self {
             client: client.unwrap().unwrap(),

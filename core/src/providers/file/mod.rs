@@ -105,6 +105,10 @@ impl Provider for FileProvider {
         defaults()
     }
 
+    fn is_embedded(&self) -> bool {
+        true
+    }
+
     fn queue(&self, name: &str, options: &QueueOptions) -> Result<Arc<dyn ProviderQueue>> {
         check_name(name)?;
         Ok(Arc::new(FileQueue(Arc::new(View {

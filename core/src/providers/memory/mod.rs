@@ -79,6 +79,10 @@ impl Provider for Memory {
         &self.capabilities
     }
 
+    fn is_embedded(&self) -> bool {
+        true
+    }
+
     fn queue(&self, name: &str, options: &QueueOptions) -> Result<Arc<dyn ProviderQueue>> {
         check_name(name)?;
         Ok(Arc::new(MemoryQueue {
