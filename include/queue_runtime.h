@@ -77,17 +77,17 @@
 // The consumer was drained, and the time for that is over: the message goes back.
 #define QRT_CANCEL_DRAINED 3
 
-// An enqueue with this flag answers `QRT_ERR_FULL` instead of waiting for room.
-#define QRT_NO_WAIT 4
-
-// Everything is written as it comes.
+// Work goes on.
 #define QRT_BREAKER_CLOSED 0
 
-// One batch at a time is tried.
+// One thing at a time is tried.
 #define QRT_BREAKER_HALF_OPEN 1
 
-// Nothing is written, because the sink stays away.
+// Nothing is tried, because it would fail.
 #define QRT_BREAKER_OPEN 2
+
+// An enqueue with this flag answers `QRT_ERR_FULL` instead of waiting for room.
+#define QRT_NO_WAIT 4
 
 // Something failed.
 #define QRT_LOG_ERROR 1
@@ -316,6 +316,17 @@ typedef struct {
     // milliseconds; 0: when nothing is there; -1: it waits for ever. Not with `on_batch`. Default
     // -1.
     int64_t idle_ms;
+    // When to leave messages alone since their handlers fail: failures in a row, pause, successes
+    // in a row, such as `5,30s,3`; never when it is empty or `none`. A failure is a delivery that is
+    // nacked, or released with a delay; while the breaker is open nothing is handed over, and a nack
+    // is a release: no attempt is used. Borrows for the length of the call.
+    qrt_bytes_t breaker;
+    // Told where the breaker stands now, one of `QRT_BREAKER_...`, and until when one that is open
+    // is, in milliseconds since 1970 UTC, else -1. States that were left at once may be skipped. May
+    // be NULL.
+    void (*on_breaker)(void *user_data,
+                       uint32_t state,
+                       int64_t until_ms);
 } qrt_consumer_options_t;
 
 // An ended operation.
@@ -619,6 +630,14 @@ qrt_status_t qrt_queue_create(qrt_queue_t *queue,
                               qrt_completion_t done,
                               qrt_op_t **op,
                               qrt_error_t **error);
+
+// Where the breaker of a queue's sends stands, one of `QRT_BREAKER_...`; `QRT_BREAKER_CLOSED` where
+// there is none, and for NULL. Any thread.
+uint32_t qrt_queue_breaker_state(const qrt_queue_t *queue);
+
+// Closes the breaker of a queue's sends by hand, and forgets what failed. Any thread.
+qrt_status_t qrt_queue_reset_breaker(qrt_queue_t *queue,
+                                     qrt_error_t **error);
 
 // Frees the caller's hold on a queue; deliveries go on holding theirs. NULL does nothing. Any
 // thread.
@@ -1072,8 +1091,8 @@ qrt_status_t qrt_consumer_drain(qrt_consumer_t *consumer,
                                 qrt_error_t **error);
 
 // Ends when something has happened that is worth a look, since the last such call ended: work on a
-// delivery in hand is to stop (`qrt_delivery_cancelled`), or receiving fails or goes on
-// (`qrt_consumer_status`). So one wait is enough for all deliveries in hand. `QRT_ERR_CLOSED` once
+// delivery in hand is to stop (`qrt_delivery_cancelled`), receiving fails or goes on, or what holds
+// the consumer back has changed (`qrt_consumer_status`). So one wait is enough for all deliveries in hand. `QRT_ERR_CLOSED` once
 // the consumer has stopped. One call at a time. Any thread.
 qrt_status_t qrt_consumer_wait_changed(qrt_consumer_t *consumer,
                                        qrt_completion_t done,
@@ -1082,10 +1101,26 @@ qrt_status_t qrt_consumer_wait_changed(qrt_consumer_t *consumer,
 
 // How a consumer goes, as JSON: `{"ready": true, "last_receive": milliseconds since 1970 UTC or
 // null, "failure": {"kind": ..., "message": ..., "retryable": true} or null, "prefetched": 0,
-// "in_hand": 0}`. The caller owns it. Any thread.
+// "in_hand": 0, "paused": false, "over_memory": false, "breaker": "closed", "half_open" or "open",
+// "open_until": milliseconds since 1970 UTC or null}`. The caller owns it. Any thread.
 qrt_status_t qrt_consumer_status(const qrt_consumer_t *consumer,
                                  qrt_buffer_t **status,
                                  qrt_error_t **error);
+
+// Receives nothing and hands nothing over until `qrt_consumer_resume`; what was fetched ahead goes
+// back unblamed, in the background. What is in hand goes on, its locks kept. Again does nothing
+// more. Any thread.
+qrt_status_t qrt_consumer_pause(qrt_consumer_t *consumer,
+                                qrt_error_t **error);
+
+// Ends a pause. A breaker that is open, or memory that is over the runtime's limit, go on holding
+// the consumer back. Without a pause it does nothing. Any thread.
+qrt_status_t qrt_consumer_resume(qrt_consumer_t *consumer,
+                                 qrt_error_t **error);
+
+// Closes the breaker of a consumer by hand, and forgets what failed. Any thread.
+qrt_status_t qrt_consumer_reset_breaker(qrt_consumer_t *consumer,
+                                        qrt_error_t **error);
 
 // Frees the caller's hold on a consumer and stops it in the background; what was not handed over
 // goes back. Never waits, and may be called from its own callbacks. NULL does nothing. Any thread.
@@ -1740,7 +1775,7 @@ qrt_status_t qrt_check_abi(uint32_t major,
 /** The defaults of `qrt_consumer_options_t`. */
 #define QRT_CONSUMER_OPTIONS_INIT \
     { sizeof(qrt_consumer_options_t), 64, 64, 20000, -1, 600000, 64, 0, 67108864, \
-      NULL, NULL, NULL, NULL, NULL, NULL, { NULL, 0 }, -1 }
+      NULL, NULL, NULL, NULL, NULL, NULL, { NULL, 0 }, -1, { NULL, 0 }, NULL }
 /** The defaults of `qrt_dead_letter_filter_t`: all of them. */
 #define QRT_DEAD_LETTER_FILTER_INIT \
     { sizeof(qrt_dead_letter_filter_t), NULL, 0, { NULL, 0 }, { NULL, 0 }, { NULL, 0 }, \

@@ -1049,11 +1049,50 @@ struct ConsumerOptions {
     /// A range ends when nothing could be given out for so long; with zero, when nothing is there.
     /// Not for subscriptions.
     std::optional<Milliseconds> idle;
+    /// When to leave messages alone since their handlers fail: failures in a row, pause, successes in
+    /// a row, such as `5,30s,3`; never when it is empty. A failure is a delivery that is nacked, or
+    /// released with a delay; until the breaker is closed again no attempt is used.
+    std::string breaker;
 };
+
+namespace detail {
+
+/// What a consumer and a subscription do at once.
+template <class Self>
+class Held {
+public:
+    /// Receives nothing and gives nothing out until resume(); what was received and not given out
+    /// goes back unblamed. What is in hand goes on, its locks kept.
+    Result<void> pause() const { return tell(qrt_consumer_pause); }
+    /// Ends a pause.
+    Result<void> resume() const { return tell(qrt_consumer_resume); }
+    /// Closes the breaker by hand, and forgets what failed.
+    Result<void> reset_breaker() const { return tell(qrt_consumer_reset_breaker); }
+    /// How it goes, as the JSON of `qrt_consumer_status`.
+    Result<std::string> status() const {
+        return make<std::string>(
+            static_cast<qrt_buffer_t *>(nullptr),
+            [](qrt_buffer_t *made) {
+                const Handle<qrt_buffer_t, qrt_buffer_free> owned(made);
+                return std::string(text(qrt_buffer_bytes(made)));
+            },
+            [&](auto place, auto error) { return qrt_consumer_status(raw(), place, error); });
+    }
+
+private:
+    qrt_consumer_t *raw() const noexcept {
+        return static_cast<const Self *>(this)->handle_.get();
+    }
+    Result<void> tell(qrt_status_t (*what)(qrt_consumer_t *, qrt_error_t **)) const {
+        return run([&](qrt_error_t **error) { return what(raw(), error); });
+    }
+};
+
+}  // namespace detail
 
 /// Receives until it is stopped, with locks kept: a range of deliveries. Leaving it early gives
 /// back, unblamed, what was received and not yet given out. Any thread.
-class Consumer {
+class Consumer : public detail::Held<Consumer> {
 public:
     /// A Verb of std::optional<Delivery>: as soon as there is one and a hand is free; none once the
     /// consumer has stopped, its client was closed, or ConsumerOptions::idle is over.
@@ -1090,8 +1129,8 @@ public:
                 return qrt_consumer_next(consumer, max, done, place, op, error);
             });
     }
-    /// A Verb of void: ends when work on a delivery in hand is to stop (Delivery::cancelled), or
-    /// receiving fails or goes on, since the last one ended; QRT_ERR_CLOSED once the consumer has
+    /// A Verb of void: ends when work on a delivery in hand is to stop (Delivery::cancelled),
+    /// receiving fails or goes on, or what holds it back has changed, since the last one ended; QRT_ERR_CLOSED once the consumer has
     /// stopped. One at a time.
     auto wait_changed() const {
         return detail::verb<void>(
@@ -1117,12 +1156,13 @@ public:
 
 private:
     friend class Queue;
+    friend class detail::Held<Consumer>;
     explicit Consumer(qrt_consumer_t *owned) : handle_(owned) {}
     detail::Handle<qrt_consumer_t, qrt_consumer_free> handle_;
 };
 
 /// Receives into a callback until it is stopped or destroyed.
-class Subscription {
+class Subscription : public detail::Held<Subscription> {
 public:
     /// Lets it hand over this many messages more.
     Result<void> grant(std::uint32_t messages) const {
@@ -1140,6 +1180,7 @@ public:
 
 private:
     friend class Queue;
+    friend class detail::Held<Subscription>;
     explicit Subscription(qrt_consumer_t *owned) : handle_(owned) {}
     detail::Handle<qrt_consumer_t, qrt_consumer_free> handle_;
 };
@@ -1302,6 +1343,13 @@ public:
             return qrt_dead_letters_purge(queue, &raw.filter, done, place, op, error);
         });
     }
+    /// Where the breaker of its sends stands, one of QRT_BREAKER_....
+    std::uint32_t breaker_state() const noexcept { return qrt_queue_breaker_state(handle_.get()); }
+    /// Closes the breaker of its sends by hand, and forgets what failed.
+    Result<void> reset_breaker() const {
+        return detail::run(
+            [&](qrt_error_t **error) { return qrt_queue_reset_breaker(handle_.get(), error); });
+    }
     qrt_queue_t *get() const noexcept { return handle_.get(); }
 
 private:
@@ -1335,6 +1383,7 @@ private:
         raw.prefetch_bytes = options.prefetch_bytes;
         raw.reconnect = detail::lend(options.reconnect);
         raw.idle_ms = detail::ms_or_none(options.idle);
+        raw.breaker = detail::lend(options.breaker);
         return raw;
     }
 

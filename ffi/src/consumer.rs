@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use queue_runtime_core::{
-    CancelCause, Consumer as Source, ConsumerOptions, Delivery, Error, MessageId, Result,
+    BreakerState, CancelCause, Consumer as Source, ConsumerOptions, Delivery, Error, MessageId,
+    Result, Standing, Timestamp,
 };
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::abi::{borrow, call, duration, free, handle_output, qrt_bytes_t, run, some_duration};
+use crate::breaker::code;
 use crate::buffer::qrt_buffer_t;
 use crate::delivery::qrt_batch_t;
 use crate::drain::qrt_drain_report_t;
@@ -79,6 +81,15 @@ pub struct qrt_consumer_options_t {
     /// milliseconds; 0: when nothing is there; -1: it waits for ever. Not with `on_batch`. Default
     /// -1.
     pub idle_ms: i64,
+    /// When to leave messages alone since their handlers fail: failures in a row, pause, successes
+    /// in a row, such as `5,30s,3`; never when it is empty or `none`. A failure is a delivery that is
+    /// nacked, or released with a delay; while the breaker is open nothing is handed over, and a nack
+    /// is a release: no attempt is used. Borrows for the length of the call.
+    pub breaker: qrt_bytes_t,
+    /// Told where the breaker stands now, one of `QRT_BREAKER_...`, and until when one that is open
+    /// is, in milliseconds since 1970 UTC, else -1. States that were left at once may be skipped. May
+    /// be NULL.
+    pub on_breaker: Option<unsafe extern "C" fn(user_data: *mut c_void, state: u32, until_ms: i64)>,
 }
 
 impl Options for qrt_consumer_options_t {
@@ -100,6 +111,8 @@ impl Options for qrt_consumer_options_t {
         free: None,
         reconnect: qrt_bytes_t::EMPTY,
         idle_ms: -1,
+        breaker: qrt_bytes_t::EMPTY,
+        on_breaker: None,
     };
 }
 
@@ -133,6 +146,14 @@ impl qrt_consumer_options_t {
             })?;
             options = options.reconnect(retry);
         }
+        // SAFETY: passed on.
+        let breaker = unsafe { self.breaker.text("breaker")? };
+        if !breaker.is_empty() {
+            let breaker = breaker.parse().map_err(|error: Error| {
+                Error::invalid_argument("breaker", error.message().to_owned())
+            })?;
+            options = options.breaker(breaker);
+        }
         if let Some(idle) = some_duration(self.idle_ms, "idle_ms")? {
             if self.on_batch.is_some() {
                 let what = "is for consumers that are asked, which have no on_batch";
@@ -149,6 +170,7 @@ impl qrt_consumer_options_t {
             on_state: self.on_state,
             on_lock_lost: self.on_lock_lost,
             on_stall: self.on_stall,
+            on_breaker: self.on_breaker,
             user_data: self.user_data,
             free: self.free,
         }
@@ -185,6 +207,7 @@ struct Callbacks {
     on_state: Option<unsafe extern "C" fn(*mut c_void, qrt_status_t, *const qrt_error_t)>,
     on_lock_lost: Option<unsafe extern "C" fn(*mut c_void, qrt_bytes_t)>,
     on_stall: Option<unsafe extern "C" fn(*mut c_void, qrt_bytes_t)>,
+    on_breaker: Option<unsafe extern "C" fn(*mut c_void, u32, i64)>,
     user_data: *mut c_void,
     free: Option<unsafe extern "C" fn(*mut c_void)>,
 }
@@ -213,6 +236,14 @@ impl Callbacks {
         let pointer = error.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
         // SAFETY: as the contract says; the error lives for the length of the call.
         unsafe { on_state(self.user_data, status, pointer) };
+    }
+
+    fn breaker(&self, state: BreakerState, until: Option<Timestamp>) {
+        if let Some(on_breaker) = self.on_breaker {
+            let until = until.map_or(-1, |until| until.0);
+            // SAFETY: as the contract says.
+            unsafe { on_breaker(self.user_data, code(state), until) };
+        }
     }
 
     fn cancelled(&self, (id, cause): Cancelled) {
@@ -304,6 +335,11 @@ impl Consumer {
             // The first receive has failed before anybody listened.
             failures.mark_changed();
         }
+        let mut standing = self.source.standing();
+        if *standing.borrow() != Standing::default() {
+            standing.mark_changed();
+        }
+        let mut breaker = BreakerState::Closed;
         loop {
             tokio::select! {
                 biased;
@@ -312,6 +348,14 @@ impl Consumer {
                 Ok(()) = failures.changed() => {
                     let failure = failures.borrow_and_update().clone();
                     callbacks.state(failure);
+                    self.changed.notify_one();
+                }
+                Ok(()) = standing.changed() => {
+                    standing.mark_unchanged();
+                    let status = self.source.status();
+                    if std::mem::replace(&mut breaker, status.breaker) != status.breaker {
+                        callbacks.breaker(status.breaker, status.open_until);
+                    }
                     self.changed.notify_one();
                 }
                 deliveries = self.granted() => match deliveries {
@@ -482,8 +526,8 @@ pub unsafe extern "C" fn qrt_consumer_drain(
 }
 
 /// Ends when something has happened that is worth a look, since the last such call ended: work on a
-/// delivery in hand is to stop (`qrt_delivery_cancelled`), or receiving fails or goes on
-/// (`qrt_consumer_status`). So one wait is enough for all deliveries in hand. `QRT_ERR_CLOSED` once
+/// delivery in hand is to stop (`qrt_delivery_cancelled`), receiving fails or goes on, or what holds
+/// the consumer back has changed (`qrt_consumer_status`). So one wait is enough for all deliveries in hand. `QRT_ERR_CLOSED` once
 /// the consumer has stopped. One call at a time. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qrt_consumer_wait_changed(
@@ -513,7 +557,8 @@ pub unsafe extern "C" fn qrt_consumer_wait_changed(
 
 /// How a consumer goes, as JSON: `{"ready": true, "last_receive": milliseconds since 1970 UTC or
 /// null, "failure": {"kind": ..., "message": ..., "retryable": true} or null, "prefetched": 0,
-/// "in_hand": 0}`. The caller owns it. Any thread.
+/// "in_hand": 0, "paused": false, "over_memory": false, "breaker": "closed", "half_open" or "open",
+/// "open_until": milliseconds since 1970 UTC or null}`. The caller owns it. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qrt_consumer_status(
     consumer: *const qrt_consumer_t,
@@ -538,8 +583,62 @@ pub unsafe extern "C" fn qrt_consumer_status(
                 })),
                 "prefetched": status.prefetched,
                 "in_hand": status.in_hand,
+                "paused": status.paused,
+                "over_memory": status.over_memory,
+                "breaker": status.breaker.name(),
+                "open_until": status.open_until.map(|moment| moment.0),
             });
             place.0 = Box::into_raw(qrt_buffer_t::boxed(json.to_string()));
+            Ok(())
+        })
+    }
+}
+
+/// Receives nothing and hands nothing over until `qrt_consumer_resume`; what was fetched ahead goes
+/// back unblamed, in the background. What is in hand goes on, its locks kept. Again does nothing
+/// more. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_consumer_pause(
+    consumer: *mut qrt_consumer_t,
+    error: *mut *mut qrt_error_t,
+) -> qrt_status_t {
+    // SAFETY: passed on.
+    unsafe { with(consumer, error, Source::pause) }
+}
+
+/// Ends a pause. A breaker that is open, or memory that is over the runtime's limit, go on holding
+/// the consumer back. Without a pause it does nothing. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_consumer_resume(
+    consumer: *mut qrt_consumer_t,
+    error: *mut *mut qrt_error_t,
+) -> qrt_status_t {
+    // SAFETY: passed on.
+    unsafe { with(consumer, error, Source::resume) }
+}
+
+/// Closes the breaker of a consumer by hand, and forgets what failed. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_consumer_reset_breaker(
+    consumer: *mut qrt_consumer_t,
+    error: *mut *mut qrt_error_t,
+) -> qrt_status_t {
+    // SAFETY: passed on.
+    unsafe { with(consumer, error, Source::reset_breaker) }
+}
+
+/// Tells a consumer something that it does at once.
+unsafe fn with(
+    consumer: *mut qrt_consumer_t,
+    error: *mut *mut qrt_error_t,
+    tell: impl FnOnce(&Source),
+) -> qrt_status_t {
+    // SAFETY: the caller vouches for the handles.
+    unsafe {
+        run(error, || {
+            let consumer = &borrow(consumer, "consumer")?.0;
+            consumer.home.check()?;
+            tell(&consumer.source);
             Ok(())
         })
     }

@@ -36,6 +36,8 @@ mod settlement;
 
 mod session;
 
+mod breaker;
+
 mod consumer;
 
 mod drain;
@@ -71,6 +73,7 @@ mod log;
 mod version;
 
 pub use abi::qrt_bytes_t;
+pub use breaker::*;
 pub use buffer::*;
 pub use client::*;
 pub use close_report::*;

@@ -2,7 +2,10 @@
 
 use queue_runtime_core::{Queue, ReceiveOptions, Result};
 
-use crate::abi::{borrow, call, check_flags, duration, free, handle_output, some_duration};
+use crate::abi::{
+    borrow, call, check_flags, duration, free, get, handle_output, run, some_duration,
+};
+use crate::breaker::{QRT_BREAKER_CLOSED, code};
 use crate::delivery::qrt_batch_t;
 use crate::error::{qrt_error_t, qrt_status_t};
 use crate::message::{collect, qrt_message_t};
@@ -260,6 +263,34 @@ pub unsafe extern "C" fn qrt_queue_create(
             let queue = handle.usable()?.clone();
             let create = async move { queue.create().await };
             start_future(&handle.home, create, done, &mut (), op)
+        })
+    }
+}
+
+/// Where the breaker of a queue's sends stands, one of `QRT_BREAKER_...`; `QRT_BREAKER_CLOSED` where
+/// there is none, and for NULL. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_queue_breaker_state(queue: *const qrt_queue_t) -> u32 {
+    // SAFETY: the caller vouches for the handle.
+    let handle = unsafe { queue.as_ref() }.filter(|handle| handle.home.is_here());
+    get(QRT_BREAKER_CLOSED, || {
+        handle.map_or(QRT_BREAKER_CLOSED, |handle| {
+            code(handle.queue.breaker_state())
+        })
+    })
+}
+
+/// Closes the breaker of a queue's sends by hand, and forgets what failed. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_queue_reset_breaker(
+    queue: *mut qrt_queue_t,
+    error: *mut *mut qrt_error_t,
+) -> qrt_status_t {
+    // SAFETY: the caller vouches for the handles.
+    unsafe {
+        run(error, || {
+            borrow(queue, "queue")?.usable()?.reset_breaker();
+            Ok(())
         })
     }
 }

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use queue_runtime_core::write_behind::{BreakerState, Sink};
+use queue_runtime_core::write_behind::Sink;
 use queue_runtime_core::{Entry, Error, ErrorKind, Result, WriteBehind, WriteBehindOptions};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::abi::{
     borrow, call, check_flags, duration, free, get, handle_output, qrt_bytes_t, run, slice,
 };
+use crate::breaker::{QRT_BREAKER_CLOSED, code};
 use crate::close_report::qrt_close_report_t;
 use crate::error::{qrt_error_t, qrt_status_t};
 use crate::op::{op_place, qrt_completion_t, qrt_op_t, start_future};
@@ -25,13 +26,6 @@ use crate::write_behind_metrics::qrt_write_behind_metrics_t;
 
 /// An enqueue with this flag answers `QRT_ERR_FULL` instead of waiting for room.
 pub const QRT_NO_WAIT: u32 = 4;
-
-/// Everything is written as it comes.
-pub const QRT_BREAKER_CLOSED: u32 = 0;
-/// One batch at a time is tried.
-pub const QRT_BREAKER_HALF_OPEN: u32 = 1;
-/// Nothing is written, because the sink stays away.
-pub const QRT_BREAKER_OPEN: u32 = 2;
 
 /// Something to be written. Both borrow for the length of the call. Frozen for ever.
 #[repr(C)]
@@ -504,11 +498,8 @@ pub unsafe extern "C" fn qrt_write_behind_breaker_state(
     // SAFETY: the caller vouches for the handle.
     let handle = unsafe { write_behind.as_ref() }.filter(|handle| handle.home.is_here());
     get(QRT_BREAKER_CLOSED, || {
-        match handle.map(|handle| handle.inner.write_behind.breaker_state()) {
-            Some(BreakerState::HalfOpen) => QRT_BREAKER_HALF_OPEN,
-            Some(BreakerState::Open) => QRT_BREAKER_OPEN,
-            Some(BreakerState::Closed) | None => QRT_BREAKER_CLOSED,
-        }
+        let state = handle.map(|handle| handle.inner.write_behind.breaker_state());
+        state.map_or(QRT_BREAKER_CLOSED, code)
     })
 }
 

@@ -14,6 +14,7 @@ import { errorOf, type QueueError } from "./errors.js";
 import { type Home, nothing, now, own, readNumber, readText, request, start } from "./link.js";
 import type { Page } from "./memory.js";
 import { native } from "./native.js";
+import type { BreakerState } from "./options.js";
 
 /** How a consumer receives, and how much it has in hand. Durations are milliseconds. */
 export interface ConsumerOptions {
@@ -33,6 +34,12 @@ export interface ConsumerOptions {
   maxLockRenewal?: number | undefined;
   /** When a receive that failed is tried again, as `retry` of a queue is written. */
   reconnect?: string | undefined;
+  /**
+   * When to leave messages alone since their handlers fail: failures in a row, pause and successes in a
+   * row, such as `"5,30s,3"`; never. A failure is a message that is nacked, or released with a delay;
+   * until the breaker is closed again no attempt is used.
+   */
+  breaker?: string | undefined;
 }
 
 /** What a loop over messages may say. */
@@ -63,6 +70,14 @@ export interface ConsumerStatus {
   readonly prefetched: number;
   /** Messages in hand. */
   readonly inHand: number;
+  /** Whether it was paused by hand. */
+  readonly paused: boolean;
+  /** Whether it waits since the process has more memory than the runtime's `memoryLimit`. */
+  readonly overMemory: boolean;
+  /** Where its breaker stands. */
+  readonly breaker: BreakerState;
+  /** Until when its breaker is open, if it is. */
+  readonly openUntil: Date | undefined;
 }
 
 /** How long a receive waits that does not say: what SQS allows, since each empty one costs. */
@@ -78,6 +93,7 @@ export const CONSUMER_OPTIONS = [
   "lock",
   "maxLockRenewal",
   "reconnect",
+  "breaker",
 ] as const;
 const CONSUME_OPTIONS: ReadonlySet<string> = new Set([...CONSUMER_OPTIONS, "idle", "signal"]);
 
@@ -107,6 +123,7 @@ export function open(
   const longest = checkDuration("maxLockRenewal", options.maxLockRenewal ?? MAX_LOCK_RENEWAL);
   const reconnect = checkSomeString("reconnect", options.reconnect);
   const idle = checkSomeDuration("idle", options.idle);
+  const breaker = checkSomeString("breaker", options.breaker);
   request
     .begin()
     .number(queue)
@@ -118,7 +135,8 @@ export function open(
     .someNumber(lock)
     .number(longest)
     .someText(reconnect)
-    .someNumber(idle);
+    .someNumber(idle)
+    .someText(breaker);
   return now(native.consume, readNumber, undefined);
 }
 
@@ -166,7 +184,7 @@ export class Feed<T> {
   get status(): ConsumerStatus {
     request.begin().number(this.#slot);
     const said = JSON.parse(now(native.consumerStatus, readText, undefined));
-    const { last_receive: last, failure } = said;
+    const { last_receive: last, failure, open_until: until } = said;
     const { name: queue } = this.#source;
     return {
       ready: said.ready,
@@ -177,7 +195,26 @@ export class Feed<T> {
           : errorOf(failure.kind, failure.message, { queue, retryable: failure.retryable }),
       prefetched: said.prefetched,
       inHand: said.in_hand,
+      paused: said.paused,
+      overMemory: said.over_memory,
+      breaker: said.breaker,
+      openUntil: until === null ? undefined : new Date(until),
     };
+  }
+
+  pause(): void {
+    request.begin().number(this.#slot);
+    now(native.pauseConsumer, nothing, undefined);
+  }
+
+  resume(): void {
+    request.begin().number(this.#slot);
+    now(native.resumeConsumer, nothing, undefined);
+  }
+
+  resetBreaker(): void {
+    request.begin().number(this.#slot);
+    now(native.resetConsumerBreaker, nothing, undefined);
   }
 
   get #home(): Home {
@@ -263,6 +300,24 @@ export class Consumer<T = unknown> implements AsyncIterableIterator<Delivery<T>>
   /** How it goes. */
   get status(): ConsumerStatus {
     return this.#feed.status;
+  }
+
+  /**
+   * Receives nothing and hands nothing over until `resume`; what was fetched ahead goes back unblamed.
+   * What is in hand goes on, its locks kept. Again does nothing more.
+   */
+  pause(): void {
+    this.#feed.pause();
+  }
+
+  /** Ends a pause. A breaker that is open, or memory over its limit, go on holding it back. */
+  resume(): void {
+    this.#feed.resume();
+  }
+
+  /** Closes its breaker by hand, and forgets what failed. */
+  resetBreaker(): void {
+    this.#feed.resetBreaker();
   }
 
   /** Ends it, also for who waits for its next message: what was fetched ahead is given back. */

@@ -82,7 +82,13 @@ export type {
   ReceivedMessage,
   SendResult,
 } from "./message.js";
-export type { Capability, Duration, QueueOptions, RuntimeOptions } from "./options.js";
+export type {
+  BreakerState,
+  Capability,
+  Duration,
+  QueueOptions,
+  RuntimeOptions,
+} from "./options.js";
 export type { AcceptNextOptions, AcceptOptions, Queue, SendOptions, Settlement } from "./queue.js";
 export type { ReceiveOptions } from "./receive.js";
 export type { Results, SendOutcome, SettleOutcome } from "./results.js";

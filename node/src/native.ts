@@ -32,6 +32,8 @@ interface Native {
   settle: Verb;
   extendMany: Verb;
   create: Verb;
+  queueBreakerState: Verb;
+  resetQueueBreaker: Verb;
   acceptSession: Verb;
   acceptNextSession: Verb;
   ack: Verb;
@@ -49,6 +51,9 @@ interface Native {
   stopConsumer: Verb;
   drainConsumer: Verb;
   consumerStatus: Verb;
+  pauseConsumer: Verb;
+  resumeConsumer: Verb;
+  resetConsumerBreaker: Verb;
   dropSession: Verb;
   receiveOfSession: Verb;
   renewSession: Verb;

@@ -57,6 +57,11 @@ export interface QueueOptions {
   onFull?: "wait" | "error" | undefined;
   /** Whether a queue is created at its first use. */
   create?: "first_use" | "never" | undefined;
+  /**
+   * When sending pauses since the provider is away: `"5,30s,3"` for failures in a row, pause and successes
+   * in a row, or `"none"`; for providers across a network.
+   */
+  breaker?: string | undefined;
 }
 
 /** Options of a runtime. */
@@ -73,7 +78,12 @@ export interface RuntimeOptions {
   cpuAffinity?: readonly number[] | undefined;
   /** Bytes of memory kept for message bodies; 64 MiB. */
   bodyPoolBytes?: number | undefined;
+  /** Bytes of memory of the process above which consumers pause; 0, no limit. */
+  memoryLimit?: number | undefined;
 }
+
+/** Where a circuit breaker stands. */
+export type BreakerState = "closed" | "half_open" | "open";
 
 const QUEUE = [
   "lock",
@@ -88,6 +98,7 @@ const QUEUE = [
   "maxMessageBytes",
   "onFull",
   "create",
+  "breaker",
 ];
 export const QUEUE_OPTIONS: ReadonlySet<string> = new Set(QUEUE);
 export const CLIENT_OPTIONS: ReadonlySet<string> = new Set([
@@ -103,6 +114,7 @@ export const RUNTIME_OPTIONS: ReadonlySet<string> = new Set([
   "threadName",
   "cpuAffinity",
   "bodyPoolBytes",
+  "memoryLimit",
 ]);
 
 const DURATIONS: ReadonlySet<string> = new Set(["lock", "ttl", "dedupWindow", "flushInterval"]);

@@ -11,7 +11,7 @@ import {
 } from "./check.js";
 import { type ConsumeOptions, Consumer } from "./consumer.js";
 import { Delivery, SETTLED, type SignalOptions, type Source, signalOf } from "./delivery.js";
-import { nothing, own, request, start } from "./link.js";
+import { nothing, now, own, readText, request, start } from "./link.js";
 import {
   type DeadLetter,
   type DeadLettersOptions,
@@ -39,6 +39,7 @@ import {
   write,
 } from "./message.js";
 import { native } from "./native.js";
+import type { BreakerState } from "./options.js";
 import { type ReceiveOptions, receive, WAIT } from "./receive.js";
 import {
   type Many,
@@ -304,6 +305,18 @@ export class Queue<T = unknown> {
   /** Deletes dead letters for good: how many. */
   purgeDeadLetters(options?: PurgeOptions): Promise<number> {
     return purgeDeadLetters(this.#slot, this.#source, options);
+  }
+
+  /** Where the breaker of its sends stands. */
+  get breakerState(): BreakerState {
+    request.begin().number(this.#slot);
+    return now(native.queueBreakerState, readText, undefined) as BreakerState;
+  }
+
+  /** Closes the breaker of its sends by hand, and forgets what failed. */
+  resetBreaker(): void {
+    request.begin().number(this.#slot);
+    now(native.resetQueueBreaker, nothing, undefined);
   }
 
   /** Creates the queue by explicit call; `AlreadyExistsError` if it is there. */

@@ -148,6 +148,24 @@ export class Worker<T = unknown> implements AsyncDisposable {
     return this.#feed.status;
   }
 
+  /**
+   * Starts no handler until `resume`: nothing is received, and what was fetched ahead goes back unblamed.
+   * Handlers that run go on. Again does nothing more.
+   */
+  pause(): void {
+    this.#feed.pause();
+  }
+
+  /** Ends a pause. A breaker that is open, or memory over its limit, go on holding it back. */
+  resume(): void {
+    this.#feed.resume();
+  }
+
+  /** Closes its breaker by hand, and forgets what failed. */
+  resetBreaker(): void {
+    this.#feed.resetBreaker();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.drain();
   }

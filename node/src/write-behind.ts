@@ -18,7 +18,7 @@ import {
 import { QueueError, UnwrittenError } from "./errors.js";
 import { type Home, nothing, now, own, readNumber, readText, request, start } from "./link.js";
 import { native } from "./native.js";
-import { type Duration, toJson } from "./options.js";
+import { type BreakerState, type Duration, toJson } from "./options.js";
 import { Queue } from "./queue.js";
 import { type Results, readAccepted, type SettleOutcome } from "./results.js";
 import { Runtime } from "./runtime.js";
@@ -296,9 +296,9 @@ export class WriteBehind<T = unknown> implements AsyncDisposable {
   }
 
   /** Whether writing goes on (`"closed"`), or pauses because the sink stays away. */
-  get breakerState(): "closed" | "half_open" | "open" {
+  get breakerState(): BreakerState {
     request.begin().number(this.#slot);
-    return now(native.breakerState, readText, undefined) as "closed" | "half_open" | "open";
+    return now(native.breakerState, readText, undefined) as BreakerState;
   }
 
   /** Has a sink write one batch after the other, until there is none any more. */

@@ -199,6 +199,14 @@ class ConsumerStatus:
     prefetched: int
     #: Messages in hand.
     in_hand: int
+    #: Whether it was paused by hand.
+    paused: bool
+    #: Whether it waits since the process has more memory than the runtime's `memory_limit`.
+    over_memory: bool
+    #: Where its breaker stands.
+    breaker: Literal["closed", "half_open", "open"]
+    #: Until when its breaker is open, if it is.
+    open_until: datetime | None
 
 
 def _failure(kind: str, message: str, retryable: bool) -> QueueError:
@@ -211,13 +219,17 @@ def _failure(kind: str, message: str, retryable: bool) -> QueueError:
 def consumer_status(text: str) -> ConsumerStatus:
     """Called by the native module."""
     said = json.loads(text)
-    last, failure = said["last_receive"], said["failure"]
+    last, failure, until = said["last_receive"], said["failure"], said["open_until"]
     return ConsumerStatus(
         ready=said["ready"],
         last_receive=None if last is None else moment(last),
         failure=None if failure is None else _failure(**failure),
         prefetched=said["prefetched"],
         in_hand=said["in_hand"],
+        paused=said["paused"],
+        over_memory=said["over_memory"],
+        breaker=said["breaker"],
+        open_until=None if until is None else moment(until),
     )
 
 

@@ -39,6 +39,9 @@ class QueueOptions(TypedDict, total=False):
     on_full: Literal["wait", "error"]
     #: Whether the queue is made at its first use, where the provider makes queues.
     create: Literal["first_use", "never"]
+    #: When sending pauses since the provider is away: `5,30s,3` for failures in a row, pause and
+    #: successes in a row, or `none`; for providers across a network.
+    breaker: str
 
 
 class ConsumerOptions(TypedDict, total=False):
@@ -61,6 +64,9 @@ class ConsumerOptions(TypedDict, total=False):
     max_lock_renewal: float | timedelta
     #: When a receive that failed is tried again; `exponential:100ms,2,30s,jitter`.
     reconnect: str
+    #: When to leave messages alone since their handlers fail: `5,30s,3` for failures in a row,
+    #: pause and successes in a row; never.
+    breaker: str
 
 
 class RuntimeOptions(TypedDict, total=False):
@@ -78,6 +84,8 @@ class RuntimeOptions(TypedDict, total=False):
     cpu_affinity: list[int]
     #: Bytes of memory kept for message bodies; 0 keeps none.
     body_pool_bytes: int
+    #: Bytes of memory of the process above which consumers pause; 0, no limit.
+    memory_limit: int
 
 
 #: Options that are durations.

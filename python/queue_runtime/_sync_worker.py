@@ -79,6 +79,7 @@ class Worker:
         self._options = options
         self._handlers: list[tuple[SyncQueue, _Handler]] = []
         self._crews: list[_Crew] = []
+        self._paused = False
         # The one thing that a signal may interrupt itself at, and still do.
         self._stopping: SimpleQueue[float | timedelta] = SimpleQueue()
         self._stopped: Future[DrainReport] | None = None
@@ -113,6 +114,8 @@ class Worker:
             with on_end(self.stop, wanted=signals):
                 for queue, handler in self._handlers:
                     consumer = queue.consume(**self._options)
+                    if self._paused:
+                        consumer.pause()
                     self._crews.append(_Crew(self, queue, consumer, handler))
                 threads = [thread for crew in self._crews for thread in crew.threads]
                 last = _Countdown(len(threads), lambda: stopping.put(self._drain))
@@ -145,6 +148,25 @@ class Worker:
         """
         self.stop(deadline)
         return DrainReport() if self._stopped is None else self._stopped.result()
+
+    def pause(self) -> None:
+        """Starts no handler until `resume`, also when it is yet to run: nothing is received, and
+        what was fetched ahead goes back unblamed. Handlers that run go on. Again does nothing more.
+        """
+        self._paused = True
+        for crew in list(self._crews):
+            crew.consumer.pause()
+
+    def resume(self) -> None:
+        """Ends a pause."""
+        self._paused = False
+        for crew in list(self._crews):
+            crew.consumer.resume()
+
+    def reset_breaker(self) -> None:
+        """Closes the breakers over the handlers of its queues by hand, and forgets what failed."""
+        for crew in list(self._crews):
+            crew.consumer.reset_breaker()
 
     def status(self) -> dict[str, ConsumerStatus]:
         """How it goes, by the names of queues; nothing when it does not run."""

@@ -81,6 +81,7 @@ class Worker:
         self._options = options
         self._handlers: list[tuple[AsyncQueue, _Handler]] = []
         self._crews: list[_Crew] = []
+        self._paused = False
         self._stopping: asyncio.Future[float | timedelta] | None = None
         self._stopped: asyncio.Future[DrainReport] | None = None
 
@@ -116,6 +117,8 @@ class Worker:
             with on_end(end, wanted=signals):
                 for queue, handler in self._handlers:
                     consumer = queue.consume(**self._options)
+                    if self._paused:
+                        consumer.pause()
                     self._crews.append(_Crew(self, queue, consumer, handler))
                 lanes = [lane.task for crew in self._crews for lane in crew.lanes]
                 at_work = set(lanes)
@@ -150,6 +153,25 @@ class Worker:
         """
         self.stop(deadline)
         return DrainReport() if self._stopped is None else await asyncio.shield(self._stopped)
+
+    def pause(self) -> None:
+        """Starts no handler until `resume`, also when it is yet to run: nothing is received, and
+        what was fetched ahead goes back unblamed. Handlers that run go on. Again does nothing more.
+        """
+        self._paused = True
+        for crew in self._crews:
+            crew.consumer.pause()
+
+    def resume(self) -> None:
+        """Ends a pause."""
+        self._paused = False
+        for crew in self._crews:
+            crew.consumer.resume()
+
+    def reset_breaker(self) -> None:
+        """Closes the breakers over the handlers of its queues by hand, and forgets what failed."""
+        for crew in self._crews:
+            crew.consumer.reset_breaker()
 
     def status(self) -> dict[str, ConsumerStatus]:
         """How it goes, by the names of queues; nothing when it does not run."""

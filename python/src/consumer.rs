@@ -185,9 +185,26 @@ macro_rules! methods {
                 self.0.status(py)
             }
 
-            /// Waits until work on a message in hand is to stop (`Delivery.cancelled`), or receiving
-            /// fails or goes on (`status`), since the last such wait ended; `ClosedError` once it
-            /// has ended. One at a time.
+            /// Receives nothing and hands nothing over until `resume`; what was fetched ahead goes
+            /// back unblamed. What is in hand goes on, its locks kept. Again does nothing more.
+            fn pause(&self, py: Python<'_>) -> PyResult<()> {
+                self.0.consumer.pause().raise(py)
+            }
+
+            /// Ends a pause. A breaker that is open, or memory that is over the runtime's limit, go
+            /// on holding it back.
+            fn resume(&self, py: Python<'_>) -> PyResult<()> {
+                self.0.consumer.resume().raise(py)
+            }
+
+            /// Closes its breaker by hand, and forgets what failed.
+            fn reset_breaker(&self, py: Python<'_>) -> PyResult<()> {
+                self.0.consumer.reset_breaker().raise(py)
+            }
+
+            /// Waits until work on a message in hand is to stop (`Delivery.cancelled`), receiving
+            /// fails or goes on, or what holds it back has changed (`status`), since the last such
+            /// wait ended; `ClosedError` once it has ended. One at a time.
             fn wait_changed(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
                 wait_changed::<$mode>(slf)
             }

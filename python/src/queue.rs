@@ -478,10 +478,14 @@ macro_rules! methods {
             ///     max_lock_renewal: for how long a lock is kept; 10 minutes.
             ///     reconnect: when a receive that failed is tried again, written as the queue's
             ///         `retry`; `exponential:100ms,2,30s,jitter`.
+            ///     breaker: when to leave messages alone since their handlers fail: failures in a row,
+            ///         pause, successes in a row, such as `5,30s,3`. A failure is a message that is
+            ///         nacked, or released with a delay; until it is closed again no attempt is used.
             ///     idle: it ends when nothing came for so many seconds; with 0 when nothing is there.
             #[pyo3(signature = (
                 *, concurrency=16, prefetch=None, prefetch_bytes=67_108_864, max_messages=None,
                 wait=None, lock=None, max_lock_renewal=None, reconnect=None, idle=None,
+                breaker=None,
             ))]
             #[expect(clippy::too_many_arguments, reason = "they are keywords")]
             fn consume(
@@ -495,6 +499,7 @@ macro_rules! methods {
                 max_lock_renewal: Option<Bound<'_, PyAny>>,
                 reconnect: Option<String>,
                 idle: Option<Bound<'_, PyAny>>,
+                breaker: Option<String>,
             ) -> PyResult<Py<PyAny>> {
                 let wait = args::some_duration(wait.as_ref(), "wait")?;
                 let longest = args::some_duration(max_lock_renewal.as_ref(), "max_lock_renewal")?;
@@ -509,6 +514,7 @@ macro_rules! methods {
                     max_lock_renewal: longest.unwrap_or(defaults.max_lock_renewal),
                     reconnect,
                     idle: args::some_duration(idle.as_ref(), "idle")?,
+                    breaker,
                 };
                 consume::<$mode>(slf, &options)
             }
@@ -578,6 +584,17 @@ macro_rules! methods {
             /// Counts and ages.
             fn statistics(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
                 statistics::<$mode>(slf)
+            }
+
+            /// Where the breaker of its sends stands: `closed`, `half_open` or `open`.
+            #[getter]
+            fn breaker_state(&self) -> &'static str {
+                self.0.queue.breaker().name()
+            }
+
+            /// Closes the breaker of its sends by hand, and forgets what failed.
+            fn reset_breaker(&self, py: Python<'_>) -> PyResult<()> {
+                self.0.queue.reset_breaker().raise(py)
             }
 
             /// Creates the queue by explicit call; `AlreadyExistsError` if it is there.

@@ -1,6 +1,8 @@
 /* Consumers that are asked for messages, kept locks, and drains. On a virtual clock. */
 
+#include <sched.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 
 #include "completion.h"
 
@@ -65,6 +67,13 @@ static qrt_drain_report_t *drain(qrt_consumer_t *consumer, int64_t deadline_ms) 
     }
     qrt_op_free(op);
     return report;
+}
+
+static void stop(qrt_consumer_t *consumer) {
+    qrt_op_t *op = NULL;
+    if (qrt_consumer_stop(consumer, NOBODY, &op, NULL) == QRT_PENDING)
+        CHECK(qrt_op_wait(op, PATIENCE_MS, NULL) == QRT_OK);
+    qrt_op_free(op);
 }
 
 static void credits_come_back_with_their_deliveries(void) {
@@ -307,6 +316,95 @@ static void an_idle_consumer_gives_an_empty_batch(void) {
     free_world(world);
 }
 
+/* What the observer of a breaker was told last. */
+struct told {
+    atomic_uint state;
+    atomic_llong until_ms;
+};
+
+static void on_breaker(void *user_data, uint32_t state, int64_t until_ms) {
+    struct told *told = user_data;
+    atomic_store(&told->until_ms, until_ms);
+    atomic_store(&told->state, state);
+}
+
+static void until_state(const struct told *told, unsigned state) {
+    while (atomic_load(&told->state) != state) sched_yield();
+}
+
+static bool says(const qrt_consumer_t *consumer, const char *part) {
+    qrt_buffer_t *status = NULL;
+    qrt_bytes_t json;
+    char copy[1024];
+    CHECK(qrt_consumer_status(consumer, &status, NULL) == QRT_OK);
+    json = qrt_buffer_bytes(status);
+    CHECK(json.len < sizeof copy);
+    memcpy(copy, json.data, json.len);
+    copy[json.len] = 0;
+    qrt_buffer_free(status);
+    return strstr(copy, part) != NULL;
+}
+
+static void a_breaker_hands_out_one_until_it_is_closed(void) {
+    struct world world = new_world();
+    struct told told = {QRT_BREAKER_CLOSED, -1};
+    qrt_consumer_options_t options = QRT_CONSUMER_OPTIONS_INIT;
+    qrt_consumer_t *consumer = NULL;
+    qrt_batch_t *batch = NULL;
+    qrt_op_t *op = NULL;
+    options.breaker = text("1,60s,1");
+    options.on_breaker = on_breaker;
+    options.user_data = &told;
+    CHECK(qrt_consumer_start(world.queue, &options, &consumer, NULL) == QRT_OK);
+    batch = next(consumer, 1);
+    CHECK(qrt_delivery_nack(qrt_batch_get(batch, 0), text("cold"), -1, 0, NOBODY, NULL, NULL) ==
+          QRT_OK);
+    qrt_batch_free(batch);
+    until_state(&told, QRT_BREAKER_OPEN);
+    CHECK(atomic_load(&told.until_ms) == qrt_runtime_now(world.runtime) + 60000);
+    CHECK(says(consumer, "\"breaker\":\"open\""));
+    CHECK(qrt_consumer_next(consumer, 3, NOBODY, &batch, &op, NULL) == QRT_PENDING);
+    CHECK(qrt_runtime_advance(world.runtime, 60000, NULL) == QRT_OK);
+    CHECK(qrt_op_wait(op, PATIENCE_MS, NULL) == QRT_OK);
+    CHECK(qrt_op_take_batch(op, &batch, NULL) == QRT_OK && qrt_batch_count(batch) == 1);
+    qrt_op_free(op);
+    until_state(&told, QRT_BREAKER_HALF_OPEN);
+    CHECK(atomic_load(&told.until_ms) == -1);
+    ack(batch, 0);
+    qrt_batch_free(batch);
+    until_state(&told, QRT_BREAKER_CLOSED);
+    CHECK(qrt_consumer_reset_breaker(consumer, NULL) == QRT_OK);
+    stop(consumer);
+    qrt_consumer_free(consumer);
+
+    options.breaker = text("sometimes");
+    CHECK(qrt_consumer_start(world.queue, &options, &consumer, NULL) == QRT_ERR_INVALID_ARGUMENT);
+    CHECK(qrt_queue_breaker_state(world.queue) == QRT_BREAKER_CLOSED);
+    CHECK(qrt_queue_reset_breaker(world.queue, NULL) == QRT_OK);
+    free_world(world);
+}
+
+static void a_paused_consumer_gives_back_what_it_fetched(void) {
+    struct world world = new_world();
+    qrt_consumer_t *consumer = start(world, 3, 3);
+    qrt_batch_t *batch = NULL;
+    qrt_op_t *op = NULL;
+    CHECK(qrt_consumer_pause(consumer, NULL) == QRT_OK);
+    CHECK(qrt_consumer_pause(consumer, NULL) == QRT_OK);
+    CHECK(says(consumer, "\"paused\":true"));
+    CHECK(qrt_consumer_next(consumer, 3, NOBODY, &batch, &op, NULL) == QRT_PENDING);
+    CHECK(qrt_op_wait(op, 10, NULL) == QRT_ERR_TIMEOUT);
+    CHECK(qrt_consumer_resume(consumer, NULL) == QRT_OK);
+    CHECK(qrt_op_wait(op, PATIENCE_MS, NULL) == QRT_OK);
+    CHECK(qrt_op_take_batch(op, &batch, NULL) == QRT_OK);
+    CHECK(is(body_of(batch, 0), "a") && qrt_delivery_attempt(qrt_batch_get(batch, 0)) == 1);
+    CHECK(says(consumer, "\"paused\":false"));
+    qrt_op_free(op);
+    qrt_batch_free(batch);
+    qrt_consumer_free(consumer);
+    free_world(world);
+}
+
 static void a_freed_consumer_has_given_back_what_it_fetched(void) {
     struct world world = new_world();
     qrt_consumer_t *consumer = start(world, 1, 3);
@@ -335,6 +433,8 @@ int main(void) {
     RUN(a_drain_adds_up);
     RUN(one_wait_is_enough_for_all_that_is_in_hand);
     RUN(an_idle_consumer_gives_an_empty_batch);
+    RUN(a_breaker_hands_out_one_until_it_is_closed);
+    RUN(a_paused_consumer_gives_back_what_it_fetched);
     RUN(a_freed_consumer_has_given_back_what_it_fetched);
     return 0;
 }

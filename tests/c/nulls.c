@@ -145,6 +145,8 @@ static void queues(void) {
     REFUSES("queue", qrt_queue_statistics, NULL, NOBODY, &statistics, NULL);
     REFUSES("statistics", qrt_queue_statistics, queue, NOBODY, NULL, NULL);
     REFUSES("queue", qrt_queue_create, NULL, NOBODY, NULL);
+    REFUSES("queue", qrt_queue_reset_breaker, NULL);
+    ANSWERS(QRT_BREAKER_CLOSED, qrt_queue_breaker_state, NULL);
     DOES_NOTHING(qrt_queue_free, NULL);
     ANSWERS(0, qrt_statistics_ready, NULL);
     ANSWERS(0, qrt_statistics_in_flight, NULL);
@@ -293,6 +295,9 @@ static void consumers_and_operations(void) {
     REFUSES("consumer", qrt_consumer_start, queue, &options, NULL);
     REFUSES("consumer", qrt_consumer_grant, NULL, 1);
     REFUSES("consumer", qrt_consumer_stop, NULL, NOBODY, NULL);
+    REFUSES("consumer", qrt_consumer_pause, NULL);
+    REFUSES("consumer", qrt_consumer_resume, NULL);
+    REFUSES("consumer", qrt_consumer_reset_breaker, NULL);
     REFUSES("consumer", qrt_consumer_next, NULL, 1, NOBODY, &batch, NULL);
     REFUSES("batch", qrt_consumer_next, NULL, 1, NOBODY, NULL, NULL);
     REFUSES("consumer", qrt_consumer_drain, NULL, 0, NOBODY, &drained, NULL);

@@ -274,6 +274,31 @@ static void a_range_keeps_locks_and_drains() {
     CHECK(!consumer.next().get());
 }
 
+static void a_range_is_held_back() {
+    World w(R"({"retry": "none"})");
+    for (const char *body : {"a", "b"}) w.queue.send(qr::Message(body)).get();
+    qr::ConsumerOptions options;
+    options.breaker = "1,60s,1";
+    options.credits = 1;
+    qr::Consumer consumer = w.queue.consume(options).value();
+    const auto says = [&](const char *part) {
+        return consumer.status().value().find(part) != std::string::npos;
+    };
+    consumer.next().get()->nack().get();
+    CHECK(says(R"("breaker":"open")"));
+    consumer.reset_breaker().value();
+    CHECK(says(R"("breaker":"closed")"));
+    consumer.pause().value();
+    CHECK(says(R"("paused":true)"));
+    while (w.queue.statistics().get().ready < 2) std::this_thread::yield();
+    consumer.resume().value();
+    CHECK(consumer.next().get()->text() == "a");
+    CHECK(w.queue.breaker_state() == QRT_BREAKER_CLOSED);
+    w.queue.reset_breaker().value();
+    options.breaker = "sometimes";
+    CHECK(!w.queue.consume(options));
+}
+
 static void a_subscription_calls_until_it_is_stopped() {
     World w;
     std::atomic<int> count{0};
@@ -409,6 +434,7 @@ int main() {
     RUN(a_range_gives_back_what_it_did_not_give_out);
     RUN(a_range_ends_when_it_is_stopped);
     RUN(a_range_keeps_locks_and_drains);
+    RUN(a_range_is_held_back);
     RUN(a_subscription_calls_until_it_is_stopped);
     RUN(an_event_queue_gathers_ends);
     RUN(a_folder_without_a_store_is_not_read);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use queue_runtime::*;
 
-use crate::abi::{Handle, NOBODY, lend_text, make};
+use crate::abi::{Handle, NOBODY, call, lend_text, make};
 use crate::error::Result;
 use crate::op::{Started, start};
 use crate::runtime::{ms, some_ms, text_of};
@@ -32,6 +32,9 @@ pub struct ConsumerOptions {
     pub reconnect: Option<String>,
     /// After how long without a message to hand out it ends; never, if not said.
     pub idle: Option<Duration>,
+    /// When to leave messages alone since their handlers fail, such as `5,30s,3`; never, if not
+    /// said.
+    pub breaker: Option<String>,
 }
 
 impl Default for ConsumerOptions {
@@ -46,6 +49,7 @@ impl Default for ConsumerOptions {
             max_lock_renewal: Duration::from_secs(600),
             reconnect: None,
             idle: None,
+            breaker: None,
         }
     }
 }
@@ -74,6 +78,8 @@ impl ConsumerOptions {
             free: None,
             reconnect: lend_text(self.reconnect.as_deref()),
             idle_ms: some_ms(self.idle),
+            breaker: lend_text(self.breaker.as_deref()),
+            on_breaker: None,
         }
     }
 }
@@ -105,14 +111,33 @@ impl Consumer {
         })
     }
 
-    /// Ends when work on a delivery in hand is to stop ([`Delivery::cancelled`]), or receiving
-    /// fails or goes on ([`status`](Consumer::status)), since the last one ended; `CLOSED` once the
+    /// Ends when work on a delivery in hand is to stop ([`Delivery::cancelled`]), receiving fails or
+    /// goes on, or what holds it back has changed ([`status`](Consumer::status)), since the last one ended; `CLOSED` once the
     /// consumer has stopped. One at a time.
     ///
     /// [`Delivery::cancelled`]: crate::Delivery::cancelled
     pub fn wait_changed(&self) -> Result<Started<()>> {
         // SAFETY: the handle is owned.
         start(|_, op, error| unsafe { qrt_consumer_wait_changed(self.0.get(), NOBODY, op, error) })
+    }
+
+    /// Receives nothing and hands nothing out until [`resume`](Consumer::resume); what was fetched
+    /// ahead goes back.
+    pub fn pause(&self) -> Result<()> {
+        // SAFETY: the handle is owned.
+        call(|error| unsafe { qrt_consumer_pause(self.0.get(), error) }).map(drop)
+    }
+
+    /// Ends a pause.
+    pub fn resume(&self) -> Result<()> {
+        // SAFETY: the handle is owned.
+        call(|error| unsafe { qrt_consumer_resume(self.0.get(), error) }).map(drop)
+    }
+
+    /// Closes its breaker by hand, and forgets what failed.
+    pub fn reset_breaker(&self) -> Result<()> {
+        // SAFETY: the handle is owned.
+        call(|error| unsafe { qrt_consumer_reset_breaker(self.0.get(), error) }).map(drop)
     }
 
     /// Takes no more in and gives back what was not handed out; what is in hand goes on.

@@ -7,6 +7,7 @@
 //! [`Op::wait`] and [`Runtime::shutdown`].
 
 mod abi;
+mod breaker;
 mod client;
 mod consumer;
 mod delivery;
@@ -22,6 +23,7 @@ mod session;
 mod settle;
 mod write_behind;
 
+pub use breaker::Breaker;
 pub use client::Client;
 pub use consumer::{Consumer, ConsumerOptions, DrainReport};
 pub use delivery::{Batch, CancelCause, Delivery};
@@ -36,7 +38,7 @@ pub use queue::{Flags, Queue, ReceiveOptions};
 pub use runtime::{Buffer, Runtime};
 pub use session::Session;
 pub use settle::{SendResult, SendResults, SettleResults, Settlements};
-pub use write_behind::{Breaker, CloseReport, Entry, Rejected, RejectedEntry, WriteBatch};
+pub use write_behind::{CloseReport, Entry, Rejected, RejectedEntry, WriteBatch};
 pub use write_behind::{WriteBehind, WriteBehindMetrics};
 
 /// The version of the library.

@@ -6,11 +6,13 @@ use std::time::Duration;
 use queue_runtime::*;
 use smallvec::SmallVec;
 
-use crate::abi::{Handle, NOBODY, lend_text};
+use crate::abi::{Handle, NOBODY, call, lend_text};
 use crate::error::Result;
 use crate::op::{Started, start};
 use crate::runtime::{ms, some_ms};
-use crate::{Batch, DeadLetters, Delivery, Filter, Message, Peeked, RedriveOptions, RedriveReport};
+use crate::{
+    Batch, Breaker, DeadLetters, Delivery, Filter, Message, Peeked, RedriveOptions, RedriveReport,
+};
 use crate::{SendResults, Session, SettleResults, Settlements, Statistics};
 
 /// A queue of a client.
@@ -173,6 +175,18 @@ impl Queue {
         start(|place, op, error| unsafe {
             qrt_queue_statistics(self.0.get(), NOBODY, place, op, error)
         })
+    }
+
+    /// Where the breaker of its sends stands.
+    pub fn breaker(&self) -> Breaker {
+        // SAFETY: the handle is owned.
+        Breaker::of(unsafe { qrt_queue_breaker_state(self.0.get()) })
+    }
+
+    /// Closes the breaker of its sends by hand, and forgets what failed.
+    pub fn reset_breaker(&self) -> Result<()> {
+        // SAFETY: the handle is owned.
+        call(|error| unsafe { qrt_queue_reset_breaker(self.0.get(), error) }).map(drop)
     }
 
     /// Creates the queue by explicit call.

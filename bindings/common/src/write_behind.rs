@@ -7,7 +7,7 @@ use queue_runtime::*;
 use crate::abi::{Handle, NOBODY, bytes, call, lend, lend_text, make, text};
 use crate::error::{Result, Status};
 use crate::op::{Started, start};
-use crate::{Flags, Queue, Runtime, SettleResults};
+use crate::{Breaker, Flags, Queue, Runtime, SettleResults};
 
 /// Something to be written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,28 +31,6 @@ impl Entry<'_> {
 /// Accepts entries and writes them in batches. Dropping it never waits: what was accepted is still
 /// written, in the background.
 pub struct WriteBehind(pub(crate) Handle<qrt_write_behind_t>);
-
-/// Whether writing goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Breaker {
-    /// Everything is written as it comes.
-    Closed,
-    /// One batch at a time is tried.
-    HalfOpen,
-    /// Nothing is written, because the sink stays away.
-    Open,
-}
-
-impl Breaker {
-    /// The word for it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::HalfOpen => "half_open",
-            Self::Open => "open",
-        }
-    }
-}
 
 impl WriteBehind {
     /// Opens one into the table that `config` names, JSON such as
@@ -175,11 +153,7 @@ impl WriteBehind {
     /// Whether writing goes on or pauses.
     pub fn breaker(&self) -> Breaker {
         // SAFETY: the handle is owned.
-        match unsafe { qrt_write_behind_breaker_state(self.0.get()) } {
-            QRT_BREAKER_HALF_OPEN => Breaker::HalfOpen,
-            QRT_BREAKER_OPEN => Breaker::Open,
-            _ => Breaker::Closed,
-        }
+        Breaker::of(unsafe { qrt_write_behind_breaker_state(self.0.get()) })
     }
 }
 

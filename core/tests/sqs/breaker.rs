@@ -118,5 +118,6 @@ fn who_receives_waits_while_sends_pause() {
     assert!(proxy.seen().is_empty());
     assert!(!consumer.status().ready);
     queue.reset_breaker();
+    kit.run(queue.send("a")).unwrap();
     eventually("it goes on", &|| consumer.status().ready);
 }

@@ -20,6 +20,7 @@ pub fn consume(link: &mut Link, request: &mut Request<'_>) -> Result<Outcome> {
         max_lock_renewal: request.duration(),
         reconnect: request.some_text().map(str::to_owned),
         idle: request.some_duration(),
+        breaker: request.some_text().map(str::to_owned),
     };
     let consumer = Consumer::start(queue, &options)?;
     ended(Answer::Number(link.consumers.insert(consumer) as f64))
@@ -58,6 +59,21 @@ pub fn drain(link: &mut Link, request: &mut Request<'_>) -> Result<Outcome> {
     let consumer = &link.consumers[request.index()];
     let drained = consumer.drain(request.duration());
     link.begin(drained, &[])
+}
+
+pub fn pause(link: &mut Link, request: &mut Request<'_>) -> Result<Outcome> {
+    link.consumers[request.index()].pause()?;
+    ended(Answer::Nothing)
+}
+
+pub fn resume(link: &mut Link, request: &mut Request<'_>) -> Result<Outcome> {
+    link.consumers[request.index()].resume()?;
+    ended(Answer::Nothing)
+}
+
+pub fn reset_breaker(link: &mut Link, request: &mut Request<'_>) -> Result<Outcome> {
+    link.consumers[request.index()].reset_breaker()?;
+    ended(Answer::Nothing)
 }
 
 pub fn status(link: &mut Link, request: &mut Request<'_>) -> Result<Outcome> {

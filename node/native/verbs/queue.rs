@@ -12,6 +12,16 @@ pub fn drop_queue(link: &mut Link, request: &mut Request<'_>) -> Result<Outcome>
     ended(Answer::Nothing)
 }
 
+pub fn breaker_state(link: &mut Link, request: &mut Request<'_>) -> Result<Outcome> {
+    let breaker = link.queues[request.index()].breaker();
+    ended(Answer::Text(breaker.name().to_owned()))
+}
+
+pub fn reset_breaker(link: &mut Link, request: &mut Request<'_>) -> Result<Outcome> {
+    link.queues[request.index()].reset_breaker()?;
+    ended(Answer::Nothing)
+}
+
 /// Sends messages: queue, how many, each message.
 pub fn send(link: &mut Link, request: &mut Request<'_>) -> Result<Outcome> {
     let queue = &link.queues[request.index()];
