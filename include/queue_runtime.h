@@ -327,6 +327,16 @@ typedef struct {
     void (*on_breaker)(void *user_data,
                        uint32_t state,
                        int64_t until_ms);
+    // Works through held sessions, at most so many at a time; 0: sessions are held by their messages
+    // in hand. Not with `idle_ms`, and not of `qrt_session_consume`. Default 0.
+    uint32_t max_sessions;
+    // After so many messages a session makes room for another one; 0: never. Default 0.
+    uint32_t session_max_messages;
+    // For how long a session that has nothing is held while no other one waits, in milliseconds.
+    // Default 60,000.
+    int64_t session_idle_ms;
+    // After how long a session makes room for another one, in milliseconds; -1: never. Default -1.
+    int64_t session_max_time_ms;
 } qrt_consumer_options_t;
 
 // An ended operation.
@@ -1053,6 +1063,15 @@ qrt_status_t qrt_consumer_start(qrt_queue_t *queue,
                                 qrt_consumer_t **consumer,
                                 qrt_error_t **error);
 
+// Begins to receive from a held session alone, its lock kept, as `qrt_consumer_start`. When that is
+// lost, or the session closed, the consumer ends, and `qrt_consumer_next` fails with
+// `QRT_ERR_SESSION_LOCK_LOST`. The session may be freed before it; it is let go when both are, or by
+// `qrt_session_close`. Any thread.
+qrt_status_t qrt_session_consume(qrt_session_t *session,
+                                 const qrt_consumer_options_t *options,
+                                 qrt_consumer_t **consumer,
+                                 qrt_error_t **error);
+
 // Asks for the next messages of a consumer without `on_batch`: as soon as one is there and a
 // credit is free, with what else there is, up to `max`, each a delivery whose attempt is charged
 // now. `QRT_OK`: `*batch` has them, or is empty when the consumer has stopped, its client was
@@ -1101,7 +1120,7 @@ qrt_status_t qrt_consumer_wait_changed(qrt_consumer_t *consumer,
 
 // How a consumer goes, as JSON: `{"ready": true, "last_receive": milliseconds since 1970 UTC or
 // null, "failure": {"kind": ..., "message": ..., "retryable": true} or null, "prefetched": 0,
-// "in_hand": 0, "paused": false, "over_memory": false, "breaker": "closed", "half_open" or "open",
+// "in_hand": 0, "sessions": 0, "paused": false, "over_memory": false, "breaker": "closed", "half_open" or "open",
 // "open_until": milliseconds since 1970 UTC or null}`. The caller owns it. Any thread.
 qrt_status_t qrt_consumer_status(const qrt_consumer_t *consumer,
                                  qrt_buffer_t **status,
@@ -1775,7 +1794,7 @@ qrt_status_t qrt_check_abi(uint32_t major,
 /** The defaults of `qrt_consumer_options_t`. */
 #define QRT_CONSUMER_OPTIONS_INIT \
     { sizeof(qrt_consumer_options_t), 64, 64, 20000, -1, 600000, 64, 0, 67108864, \
-      NULL, NULL, NULL, NULL, NULL, NULL, { NULL, 0 }, -1, { NULL, 0 }, NULL }
+      NULL, NULL, NULL, NULL, NULL, NULL, { NULL, 0 }, -1, { NULL, 0 }, NULL, 0, 0, 60000, -1 }
 /** The defaults of `qrt_dead_letter_filter_t`: all of them. */
 #define QRT_DEAD_LETTER_FILTER_INIT \
     { sizeof(qrt_dead_letter_filter_t), NULL, 0, { NULL, 0 }, { NULL, 0 }, { NULL, 0 }, \

@@ -956,6 +956,9 @@ struct ReceiveOptions {
     }
 };
 
+class Consumer;
+struct ConsumerOptions;
+
 /// A held session: its messages come in order, to this holder alone. Let go by close(), by its
 /// destruction, or when its lock ends.
 class Session {
@@ -995,6 +998,11 @@ public:
             return qrt_session_set_state(session, state ? &bytes : nullptr, done, op, error);
         });
     }
+    /// Receives from it alone as a range, until stopped, its lock kept. When that is lost, or the
+    /// session closed, the consumer ends with QRT_ERR_SESSION_LOCK_LOST. The session may be
+    /// destroyed before it.
+    Result<Consumer> consume(const ConsumerOptions &options) const;
+    Result<Consumer> consume() const;
     /// Lets it go.
     auto close() const {
         return detail::verb<void>(
@@ -1053,6 +1061,34 @@ struct ConsumerOptions {
     /// a row, such as `5,30s,3`; never when it is empty. A failure is a delivery that is nacked, or
     /// released with a delay; until the breaker is closed again no attempt is used.
     std::string breaker;
+    /// Works through held sessions, at most so many at a time; 0: sessions are held by their
+    /// deliveries in hand. Not with `idle`.
+    std::uint32_t max_sessions = 0;
+    /// For how long a session that has nothing is held while no other one waits.
+    Milliseconds session_idle = std::chrono::minutes(1);
+    /// After so many messages a session makes room for another one; 0: never.
+    std::uint32_t session_max_messages = 0;
+    /// After how long a session makes room for another one.
+    std::optional<Milliseconds> session_max_time;
+
+    qrt_consumer_options_t lend() const noexcept {
+        qrt_consumer_options_t raw = QRT_CONSUMER_OPTIONS_INIT;
+        raw.max_messages = max_messages;
+        raw.credits = credits;
+        raw.wait_ms = wait.count();
+        raw.lock_ms = detail::ms_or_none(lock);
+        raw.max_lock_renewal_ms = max_lock_renewal.count();
+        raw.prefetch = prefetch;
+        raw.prefetch_bytes = prefetch_bytes;
+        raw.reconnect = detail::lend(reconnect);
+        raw.idle_ms = detail::ms_or_none(idle);
+        raw.breaker = detail::lend(breaker);
+        raw.max_sessions = max_sessions;
+        raw.session_idle_ms = session_idle.count();
+        raw.session_max_messages = session_max_messages;
+        raw.session_max_time_ms = detail::ms_or_none(session_max_time);
+        return raw;
+    }
 };
 
 namespace detail {
@@ -1157,9 +1193,20 @@ public:
 private:
     friend class Queue;
     friend class detail::Held<Consumer>;
+    friend class Session;
     explicit Consumer(qrt_consumer_t *owned) : handle_(owned) {}
     detail::Handle<qrt_consumer_t, qrt_consumer_free> handle_;
 };
+
+inline Result<Consumer> Session::consume(const ConsumerOptions &options) const {
+    const qrt_consumer_options_t raw = options.lend();
+    qrt_consumer_t *consumer = nullptr;
+    qrt_error_t *error = nullptr;
+    if (qrt_session_consume(handle_.get(), &raw, &consumer, &error) != QRT_OK)
+        return detail::error_of(error);
+    return Consumer(consumer);
+}
+inline Result<Consumer> Session::consume() const { return consume(ConsumerOptions()); }
 
 /// Receives into a callback until it is stopped or destroyed.
 class Subscription : public detail::Held<Subscription> {
@@ -1267,7 +1314,7 @@ public:
     }
     /// Receives as a range, until stopped: `for (auto &&delivery : consumer)`.
     Result<Consumer> consume(ConsumerOptions options = {}) const {
-        const qrt_consumer_options_t raw = lend(options);
+        const qrt_consumer_options_t raw = options.lend();
         qrt_consumer_t *consumer = nullptr;
         qrt_error_t *error = nullptr;
         if (qrt_consumer_start(handle_.get(), &raw, &consumer, &error) != QRT_OK)
@@ -1279,7 +1326,7 @@ public:
     template <class F>
     Result<Subscription> subscribe(F f, ConsumerOptions options = {}) const {
         auto held = std::make_unique<F>(std::move(f));
-        qrt_consumer_options_t raw = lend(options);
+        qrt_consumer_options_t raw = options.lend();
         raw.on_batch = [](void *user_data, qrt_batch_t *batch) noexcept {
             (*static_cast<F *>(user_data))(Batch(batch));
         };
@@ -1371,21 +1418,6 @@ private:
         std::vector<qrt_bytes_t> ids;
         qrt_dead_letter_filter_t filter = QRT_DEAD_LETTER_FILTER_INIT;
     };
-
-    static qrt_consumer_options_t lend(const ConsumerOptions &options) noexcept {
-        qrt_consumer_options_t raw = QRT_CONSUMER_OPTIONS_INIT;
-        raw.max_messages = options.max_messages;
-        raw.credits = options.credits;
-        raw.wait_ms = options.wait.count();
-        raw.lock_ms = detail::ms_or_none(options.lock);
-        raw.max_lock_renewal_ms = options.max_lock_renewal.count();
-        raw.prefetch = options.prefetch;
-        raw.prefetch_bytes = options.prefetch_bytes;
-        raw.reconnect = detail::lend(options.reconnect);
-        raw.idle_ms = detail::ms_or_none(options.idle);
-        raw.breaker = detail::lend(options.breaker);
-        return raw;
-    }
 
     detail::Handle<qrt_queue_t, qrt_queue_free> handle_;
 };

@@ -585,7 +585,10 @@ fn the_consumer_of_a_session_may_end_when_that_has_nothing() {
             let options = ConsumerOptions::new().prefetch(1).idle(Duration::ZERO);
             let consumer = session.consume(options).unwrap();
             for text in ["1", "2", "3"] {
-                ack(&expect(&consumer, text));
+                let delivery = expect(&consumer, text);
+                // Nothing can be had while it is in hand.
+                assert!(wait(consumer.next()).is_none());
+                ack(&delivery);
             }
             assert!(wait(consumer.next()).is_none());
             drop(consumer);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use queue_runtime_core::{
-    BreakerState, CancelCause, Consumer as Source, ConsumerOptions, Delivery, Error, MessageId,
-    Result, Standing, Timestamp,
+    BreakerState, CancelCause, Consumer as Source, ConsumerOptions, Delivery, Error, ErrorKind,
+    MessageId, Result, Standing, Timestamp,
 };
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::sync::{Notify, Semaphore};
@@ -22,6 +22,7 @@ use crate::op::{op_place, qrt_completion_t, qrt_op_t, start_future};
 use crate::options::{Options, read};
 use crate::queue::qrt_queue_t;
 use crate::runtime::Home;
+use crate::session::qrt_session_t;
 
 /// Options of a consumer. Begin with `QRT_CONSUMER_OPTIONS_INIT`. Callbacks run on threads of the
 /// runtime, one at a time for each consumer, with no lock held; they may call every function but
@@ -90,6 +91,16 @@ pub struct qrt_consumer_options_t {
     /// is, in milliseconds since 1970 UTC, else -1. States that were left at once may be skipped. May
     /// be NULL.
     pub on_breaker: Option<unsafe extern "C" fn(user_data: *mut c_void, state: u32, until_ms: i64)>,
+    /// Works through held sessions, at most so many at a time; 0: sessions are held by their messages
+    /// in hand. Not with `idle_ms`, and not of `qrt_session_consume`. Default 0.
+    pub max_sessions: u32,
+    /// After so many messages a session makes room for another one; 0: never. Default 0.
+    pub session_max_messages: u32,
+    /// For how long a session that has nothing is held while no other one waits, in milliseconds.
+    /// Default 60,000.
+    pub session_idle_ms: i64,
+    /// After how long a session makes room for another one, in milliseconds; -1: never. Default -1.
+    pub session_max_time_ms: i64,
 }
 
 impl Options for qrt_consumer_options_t {
@@ -113,6 +124,10 @@ impl Options for qrt_consumer_options_t {
         idle_ms: -1,
         breaker: qrt_bytes_t::EMPTY,
         on_breaker: None,
+        max_sessions: 0,
+        session_max_messages: 0,
+        session_idle_ms: 60_000,
+        session_max_time_ms: -1,
     };
 }
 
@@ -160,6 +175,22 @@ impl qrt_consumer_options_t {
                 return Err(Error::invalid_argument("idle_ms", what));
             }
             options = options.idle(idle);
+        }
+        self.sessions(options)
+    }
+
+    fn sessions(&self, mut options: ConsumerOptions) -> Result<ConsumerOptions> {
+        if self.max_sessions > 0 {
+            options = options.max_sessions(self.max_sessions);
+        }
+        if self.session_max_messages > 0 {
+            options = options.session_max_messages(self.session_max_messages);
+        }
+        if self.session_idle_ms != Self::DEFAULT.session_idle_ms {
+            options = options.session_idle(duration(self.session_idle_ms, "session_idle_ms")?);
+        }
+        if let Some(longest) = some_duration(self.session_max_time_ms, "session_max_time_ms")? {
+            options = options.session_max_time(longest);
         }
         Ok(options)
     }
@@ -283,33 +314,72 @@ pub unsafe extern "C" fn qrt_consumer_start(
         run(error, || {
             let place = handle_output(consumer, "consumer")?;
             let handle = borrow(queue, "queue")?;
-            let options = read(options)?;
-            check_credits(options.credits as usize)?;
-            let (cancelled, told) = mpsc::unbounded_channel();
-            let changed = Arc::new(Notify::new());
-            let tell = changed.clone();
-            let source = options.source()?.on_cancel(move |id, cause| {
-                // Nobody listens to a consumer that has stopped.
-                let _ = cancelled.send((id.clone(), cause));
-                tell.notify_one();
-            });
-            let by_callback = options.on_batch.is_some();
-            let shared = Arc::new(Consumer {
-                source: handle.usable()?.consume(source)?,
-                credits: by_callback.then(|| Semaphore::new(options.credits as usize)),
-                most: options.max_messages as usize,
-                ending: AtomicBool::new(false),
-                changed,
-                stop: handle.home.closing().child_token(),
-                stopped: CancellationToken::new(),
-                home: handle.home.clone(),
-            });
-            place.0 = Box::into_raw(Box::new(qrt_consumer_t(shared.clone())));
-            let callbacks = options.callbacks();
-            handle.home.clone().spawn(shared.call_back(callbacks, told));
+            let consume = |options| handle.usable()?.consume(options);
+            let consumer = begin(options, &handle.home, consume)?;
+            place.0 = Box::into_raw(Box::new(consumer));
             Ok(())
         })
     }
+}
+
+/// Begins to receive from a held session alone, its lock kept, as `qrt_consumer_start`. When that is
+/// lost, or the session closed, the consumer ends, and `qrt_consumer_next` fails with
+/// `QRT_ERR_SESSION_LOCK_LOST`. The session may be freed before it; it is let go when both are, or by
+/// `qrt_session_close`. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_session_consume(
+    session: *mut qrt_session_t,
+    options: *const qrt_consumer_options_t,
+    consumer: *mut *mut qrt_consumer_t,
+    error: *mut *mut qrt_error_t,
+) -> qrt_status_t {
+    // SAFETY: the caller vouches for the pointers.
+    unsafe {
+        run(error, || {
+            let place = handle_output(consumer, "consumer")?;
+            let handle = borrow(session, "session")?;
+            let consume = |options| handle.usable()?.consume(options);
+            let consumer = begin(options, handle.home(), consume)?;
+            place.0 = Box::into_raw(Box::new(consumer));
+            Ok(())
+        })
+    }
+}
+
+/// # Safety
+/// The options are NULL or good.
+unsafe fn begin(
+    options: *const qrt_consumer_options_t,
+    home: &Home,
+    consume: impl FnOnce(ConsumerOptions) -> Result<Source>,
+) -> Result<qrt_consumer_t> {
+    // SAFETY: passed on.
+    let options = unsafe { read(options)? };
+    check_credits(options.credits as usize)?;
+    let (cancelled, told) = mpsc::unbounded_channel();
+    let changed = Arc::new(Notify::new());
+    let tell = changed.clone();
+    // SAFETY: passed on.
+    let source = unsafe { options.source()? }.on_cancel(move |id, cause| {
+        // Nobody listens to a consumer that has stopped.
+        let _ = cancelled.send((id.clone(), cause));
+        tell.notify_one();
+    });
+    let by_callback = options.on_batch.is_some();
+    let shared = Arc::new(Consumer {
+        source: consume(source)?,
+        credits: by_callback.then(|| Semaphore::new(options.credits as usize)),
+        most: options.max_messages as usize,
+        ending: AtomicBool::new(false),
+        changed,
+        stop: home.closing().child_token(),
+        stopped: CancellationToken::new(),
+        home: home.clone(),
+    });
+    let consumer = qrt_consumer_t(shared.clone());
+    home.clone()
+        .spawn(shared.call_back(options.callbacks(), told));
+    Ok(consumer)
 }
 
 fn check_credits(credits: usize) -> Result<()> {
@@ -392,6 +462,14 @@ impl Consumer {
         Some(deliveries)
     }
 
+    /// What who asks is told at the end: nothing more, or that the session was lost.
+    fn end(&self) -> Result<Vec<Delivery>> {
+        match self.source.status().failure {
+            Some(error) if error.kind() == ErrorKind::SessionLockLost => Err(error),
+            _ => Ok(Vec::new()),
+        }
+    }
+
     /// The credits of a consumer that calls back.
     fn credits(&self) -> Result<&Semaphore> {
         self.credits.as_ref().ok_or_else(|| {
@@ -436,8 +514,10 @@ pub unsafe extern "C" fn qrt_consumer_next(
             }
             let home = consumer.home.clone();
             let next = async move {
-                let deliveries = consumer.source.next_batch(max as usize).await;
-                let deliveries = deliveries.unwrap_or_default();
+                let deliveries = match consumer.source.next_batch(max as usize).await {
+                    Some(deliveries) => deliveries,
+                    None => consumer.end()?,
+                };
                 Ok(qrt_batch_t::new(deliveries, consumer.home.clone()))
             };
             start_future(&home, next, done, place, op)
@@ -557,7 +637,7 @@ pub unsafe extern "C" fn qrt_consumer_wait_changed(
 
 /// How a consumer goes, as JSON: `{"ready": true, "last_receive": milliseconds since 1970 UTC or
 /// null, "failure": {"kind": ..., "message": ..., "retryable": true} or null, "prefetched": 0,
-/// "in_hand": 0, "paused": false, "over_memory": false, "breaker": "closed", "half_open" or "open",
+/// "in_hand": 0, "sessions": 0, "paused": false, "over_memory": false, "breaker": "closed", "half_open" or "open",
 /// "open_until": milliseconds since 1970 UTC or null}`. The caller owns it. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qrt_consumer_status(
@@ -587,6 +667,7 @@ pub unsafe extern "C" fn qrt_consumer_status(
                 "over_memory": status.over_memory,
                 "breaker": status.breaker.name(),
                 "open_until": status.open_until.map(|moment| moment.0),
+                "sessions": status.sessions,
             });
             place.0 = Box::into_raw(qrt_buffer_t::boxed(json.to_string()));
             Ok(())

@@ -30,7 +30,11 @@ impl Drop for qrt_session_t {
 }
 
 impl qrt_session_t {
-    fn usable(&self) -> Result<Arc<Session>> {
+    pub(crate) fn home(&self) -> &Home {
+        &self.home
+    }
+
+    pub(crate) fn usable(&self) -> Result<Arc<Session>> {
         self.home.check()?;
         Ok(Arc::clone(&self.session))
     }

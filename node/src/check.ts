@@ -47,6 +47,11 @@ export function checkCount(name: string, value: unknown, most = MOST): number {
   return value as number;
 }
 
+export function checkLeast(name: string, value: unknown): number {
+  if (value === 0) throw wrong(name, "at least 1", value);
+  return checkCount(name, value);
+}
+
 export function checkFlag(name: string, value: unknown): boolean {
   if (typeof value !== "boolean") throw wrong(name, "true or false", value);
   return value;

@@ -4,6 +4,7 @@ import { offAbort, onAbort } from "./abort.js";
 import {
   checkCount,
   checkDuration,
+  checkLeast,
   checkOptions,
   checkSignal,
   checkSomeDuration,
@@ -13,7 +14,7 @@ import { type Delivery, readDeliveries, type SignalOptions, type Source } from "
 import { errorOf, type QueueError } from "./errors.js";
 import { type Home, nothing, now, own, readNumber, readText, request, start } from "./link.js";
 import type { Page } from "./memory.js";
-import { native } from "./native.js";
+import { native, type Verb } from "./native.js";
 import type { BreakerState } from "./options.js";
 
 /** How a consumer receives, and how much it has in hand. Durations are milliseconds. */
@@ -40,6 +41,14 @@ export interface ConsumerOptions {
    * until the breaker is closed again no attempt is used.
    */
   breaker?: string | undefined;
+  /** Works through held sessions, at most so many at a time. */
+  maxSessions?: number | undefined;
+  /** For how long a session that has nothing is held while no other one waits; 60,000. */
+  sessionIdle?: number | undefined;
+  /** After so many messages a session makes room for another one. */
+  sessionMaxMessages?: number | undefined;
+  /** After so long a time a session makes room for another one. */
+  sessionMaxTime?: number | undefined;
 }
 
 /** What a loop over messages may say. */
@@ -78,6 +87,8 @@ export interface ConsumerStatus {
   readonly breaker: BreakerState;
   /** Until when its breaker is open, if it is. */
   readonly openUntil: Date | undefined;
+  /** Sessions held, by a consumer with `maxSessions` or of a session. */
+  readonly sessions: number;
 }
 
 /** How long a receive waits that does not say: what SQS allows, since each empty one costs. */
@@ -94,6 +105,10 @@ export const CONSUMER_OPTIONS = [
   "maxLockRenewal",
   "reconnect",
   "breaker",
+  "maxSessions",
+  "sessionIdle",
+  "sessionMaxMessages",
+  "sessionMaxTime",
 ] as const;
 const CONSUME_OPTIONS: ReadonlySet<string> = new Set([...CONSUMER_OPTIONS, "idle", "signal"]);
 
@@ -103,12 +118,18 @@ const MAX_LOCK_RENEWAL = 10 * 60 * 1000;
 /** How long handlers may go on, unless a drain is told. */
 export const DRAIN = 30_000;
 
-/** Begins a consumer of a queue: its number in the native half. */
+/** What is consumed, in the native half: a queue, or a held session. */
+export interface Place {
+  readonly consume: Verb;
+  readonly slot: number;
+}
+
+/** Begins a consumer: its number in the native half. */
 export function open(
-  queue: number,
+  { consume, slot }: Place,
   options: ConsumerOptions & { idle?: number | undefined },
 ): number {
-  const { prefetch, maxMessages } = options;
+  const { prefetch, maxMessages, maxSessions, sessionMaxMessages } = options;
   // Checked before they are written, so that an error leaves nothing half written.
   const concurrency = checkCount("concurrency", options.concurrency ?? CONCURRENCY);
   if (prefetch !== undefined) checkCount("prefetch", prefetch);
@@ -124,9 +145,13 @@ export function open(
   const reconnect = checkSomeString("reconnect", options.reconnect);
   const idle = checkSomeDuration("idle", options.idle);
   const breaker = checkSomeString("breaker", options.breaker);
+  if (maxSessions !== undefined) checkLeast("maxSessions", maxSessions);
+  const sessionIdle = checkSomeDuration("sessionIdle", options.sessionIdle);
+  if (sessionMaxMessages !== undefined) checkLeast("sessionMaxMessages", sessionMaxMessages);
+  const sessionMaxTime = checkSomeDuration("sessionMaxTime", options.sessionMaxTime);
   request
     .begin()
-    .number(queue)
+    .number(slot)
     .number(concurrency)
     .someNumber(prefetch)
     .number(bytes)
@@ -136,8 +161,12 @@ export function open(
     .number(longest)
     .someText(reconnect)
     .someNumber(idle)
-    .someText(breaker);
-  return now(native.consume, readNumber, undefined);
+    .someText(breaker)
+    .someNumber(maxSessions)
+    .someNumber(sessionIdle)
+    .someNumber(sessionMaxMessages)
+    .someNumber(sessionMaxTime);
+  return now(consume, readNumber, undefined);
 }
 
 /**
@@ -149,11 +178,11 @@ export class Feed<T> {
   readonly #source: Source;
 
   constructor(
-    queue: number,
+    place: Place,
     source: Source,
     options: ConsumerOptions & { idle?: number | undefined },
   ) {
-    this.#slot = open(queue, options);
+    this.#slot = open(place, options);
     this.#source = source;
     own(this, native.dropConsumer, this.#slot);
   }
@@ -199,6 +228,7 @@ export class Feed<T> {
       overMemory: said.over_memory,
       breaker: said.breaker,
       openUntil: until === null ? undefined : new Date(until),
+      sessions: said.sessions,
     };
   }
 
@@ -253,10 +283,10 @@ export class Consumer<T = unknown> implements AsyncIterableIterator<Delivery<T>>
   #stopping: Promise<void> | undefined;
 
   /** @internal */
-  constructor(queue: number, source: Source, options: ConsumeOptions = {}) {
+  constructor(place: Place, source: Source, options: ConsumeOptions = {}) {
     checkOptions("consume", CONSUME_OPTIONS, options);
     this.#signal = checkSignal(options.signal);
-    this.#feed = new Feed<T>(queue, source, options);
+    this.#feed = new Feed<T>(place, source, options);
     if (this.#signal?.aborted) this.#abort();
     else onAbort(this.#signal, this.#abort);
   }

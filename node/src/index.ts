@@ -94,7 +94,6 @@ export type { ReceiveOptions } from "./receive.js";
 export type { Results, SendOutcome, SettleOutcome } from "./results.js";
 export { Runtime } from "./runtime.js";
 export type { Session } from "./session.js";
-export type { SessionConsumeOptions, SessionConsumer } from "./session-consumer.js";
 export type { Handler, HandlerContext, ProcessOptions, RunOptions, Worker } from "./worker.js";
 export {
   type CloseOptions,

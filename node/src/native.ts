@@ -45,6 +45,7 @@ interface Native {
   forget: Verb;
   cancelled: Verb;
   consume: Verb;
+  consumeSession: Verb;
   dropConsumer: Verb;
   next: Verb;
   waitChanged: Verb;

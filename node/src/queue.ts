@@ -169,7 +169,7 @@ export class Queue<T = unknown> {
 
   /** Messages one after the other, for `for await`, their locks kept until each is settled. */
   consume(options?: ConsumeOptions): Consumer<T> {
-    return new Consumer<T>(this.#slot, this.#source, options);
+    return new Consumer<T>({ consume: native.consume, slot: this.#slot }, this.#source, options);
   }
 
   /**

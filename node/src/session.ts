@@ -1,12 +1,12 @@
 /** Held sessions: ordered groups with one holder at a time. */
 
 import { checkSomeDuration, wrong } from "./check.js";
+import { type ConsumeOptions, Consumer } from "./consumer.js";
 import { type Delivery, type SignalOptions, type Source, signalOf } from "./delivery.js";
 import { type Home, nothing, now, own, readNumber, request, start } from "./link.js";
 import type { Page } from "./memory.js";
 import { native } from "./native.js";
 import { type ReceiveOptions, receive } from "./receive.js";
-import { type SessionConsumeOptions, SessionConsumer } from "./session-consumer.js";
 
 /**
  * A session that is held: its messages come in order, and to nobody else. Let go by `close`, at the end
@@ -37,9 +37,17 @@ export class Session<T = unknown> {
     return receive(native.receiveOfSession, this.#slot, this.#source, options);
   }
 
-  /** Its messages, one after the other, for `for await`. */
-  consume(options?: SessionConsumeOptions): SessionConsumer<T> {
-    return new SessionConsumer<T>((given) => this.receive(given), options);
+  /**
+   * Its messages, one at a time and in order, for `for await`: the next when the one before is settled
+   * or lost. Its lock is kept as long as this goes on; when that is lost, it rejects with
+   * `SessionLockLostError`.
+   */
+  consume(options?: ConsumeOptions): Consumer<T> {
+    return new Consumer<T>(
+      { consume: native.consumeSession, slot: this.#slot },
+      this.#source,
+      options,
+    );
   }
 
   /** Keeps it, and all its deliveries, for so many milliseconds from now, or for its lock time. */

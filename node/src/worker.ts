@@ -17,6 +17,7 @@ import {
 import { type CancelCause, Delivery, type SignalOptions, type Source } from "./delivery.js";
 import { CancelledError, LockLostError, QueueError } from "./errors.js";
 import { type ErrorClass, Failure, failureOf } from "./failure.js";
+import { native } from "./native.js";
 import { onEnd } from "./signals.js";
 
 /** What a handler is told beside its message. */
@@ -101,7 +102,7 @@ export class Worker<T = unknown> implements AsyncDisposable {
     }
     const deadline = checkDeadline(options.drain ?? DRAIN);
     const signal = checkSignal(options.signal);
-    this.#feed = new Feed<T>(queue, source, options);
+    this.#feed = new Feed<T>({ consume: native.consume, slot: queue }, source, options);
     this.#source = source;
     this.#handler = handler;
     this.#options = options;

@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 import { SessionLockedError, SessionLockLostError } from "queue-runtime";
 
-import { fresh, texts } from "./engine.mjs";
+import { fresh, texts, until } from "./engine.mjs";
 
 test("a session has one holder, its messages come in order", async (t) => {
   const { queue } = await fresh(t);
@@ -67,4 +67,47 @@ test("a wait for a session is woken by a send", async (t) => {
   const next = queue.acceptNextSession();
   await queue.send("x", { session: "s" });
   assert.equal((await next).id, "s");
+});
+
+test("the consumer of a session keeps its lock, and tells of its loss", async (t) => {
+  const { engine, queue } = await fresh(t, { lock: 10_000 });
+  for (const text of ["1", "2"]) await queue.send(text, { session: "s" });
+  const session = await queue.acceptSession("s");
+  const consumer = session.consume();
+  const { value: first } = await consumer.next();
+  for (let half = 0; half < 4; half++) {
+    const before = session.lockedUntil;
+    await engine.advance(5000);
+    await until(() => session.lockedUntil > before);
+  }
+  await first.ack();
+  const { value: second } = await consumer.next();
+  assert.equal(second.text(), "2");
+  await second.ack();
+  await engine.advance(20_000);
+  await assert.rejects(consumer.next(), SessionLockLostError);
+});
+
+test("a consumer works through held sessions", async (t) => {
+  const { queue } = await fresh(t);
+  for (const session of ["a", "b", "c"]) {
+    for (const text of ["1", "2"]) await queue.send(text, { session });
+  }
+  const consumer = queue.consume({ maxSessions: 1, sessionIdle: 60_000, prefetch: 1 });
+  const seen = [];
+  for await (const message of consumer) {
+    seen.push(message.text());
+    assert.ok([1, 2].includes(consumer.status.sessions));
+    await message.ack();
+    if (seen.length === 6) break;
+  }
+  assert.deepEqual(seen, ["1", "2", "1", "2", "1", "2"]);
+  const refused = (options, name) =>
+    assert.throws(
+      () => queue.consume(options),
+      (error) => error.message.includes(name),
+    );
+  refused({ sessionIdle: 1 }, "max_sessions");
+  refused({ maxSessions: 0 }, "maxSessions");
+  refused({ maxSessions: 1, sessionMaxMessages: 0 }, "sessionMaxMessages");
 });

@@ -207,6 +207,8 @@ class ConsumerStatus:
     breaker: Literal["closed", "half_open", "open"]
     #: Until when its breaker is open, if it is.
     open_until: datetime | None
+    #: Sessions held, by a consumer with `max_sessions` or of a session.
+    sessions: int
 
 
 def _failure(kind: str, message: str, retryable: bool) -> QueueError:
@@ -230,6 +232,7 @@ def consumer_status(text: str) -> ConsumerStatus:
         over_memory=said["over_memory"],
         breaker=said["breaker"],
         open_until=None if until is None else moment(until),
+        sessions=said["sessions"],
     )
 
 

@@ -67,6 +67,14 @@ class ConsumerOptions(TypedDict, total=False):
     #: When to leave messages alone since their handlers fail: `5,30s,3` for failures in a row,
     #: pause and successes in a row; never.
     breaker: str
+    #: Works through held sessions, at most so many at a time.
+    max_sessions: int
+    #: For how long a session that has nothing is held while no other one waits; 60 seconds.
+    session_idle: float | timedelta
+    #: After so many messages a session makes room for another one.
+    session_max_messages: int
+    #: After so long a time a session makes room for another one.
+    session_max_time: float | timedelta
 
 
 class RuntimeOptions(TypedDict, total=False):

@@ -42,7 +42,6 @@ from queue_runtime._native import (
     SyncDelivery as Delivery,
     SyncQueue as Queue,
     SyncSession as Session,
-    SyncSessionConsumer as SessionConsumer,
     __version__,
     open_sync as _open,
 )
@@ -85,7 +84,6 @@ __all__ = [
     "SendResult",
     "SendResults",
     "Session",
-    "SessionConsumer",
     "SettleResult",
     "SettleResults",
     "Settlement",

@@ -40,6 +40,14 @@ pub(crate) fn duration(value: &Bound<'_, PyAny>, name: &str) -> PyResult<Duratio
     })
 }
 
+/// A count that is more than nothing, if it is said.
+pub(crate) fn at_least_1(py: Python<'_>, count: Option<u32>, name: &str) -> PyResult<Option<u32>> {
+    match count {
+        Some(0) => Err(invalid_argument(py, name, "must be at least 1")),
+        count => Ok(count),
+    }
+}
+
 pub(crate) fn some_duration(
     value: Option<&Bound<'_, PyAny>>,
     name: &str,

@@ -15,7 +15,6 @@ use crate::error::Raise;
 use crate::mode::{Class, Effect, Mode, Subject};
 use crate::queue::SyncQueue;
 use crate::session::SyncSession;
-use crate::session_consumer::SyncSessionConsumer;
 use crate::write_behind::SyncWriteBehind;
 
 /// How long a signal such as Ctrl-C may go unseen.
@@ -32,7 +31,6 @@ impl Mode for Blocking {
     type Delivery = SyncDelivery;
     type Session = SyncSession;
     type Consumer = SyncConsumer;
-    type SessionConsumer = SyncSessionConsumer;
     type WriteBehind = SyncWriteBehind;
 
     #[inline]

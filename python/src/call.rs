@@ -17,7 +17,6 @@ use crate::mode::{Class, Effect, Mode, Subject};
 use crate::queue::AsyncQueue;
 use crate::runtime::Home;
 use crate::session::AsyncSession;
-use crate::session_consumer::AsyncSessionConsumer;
 use crate::write_behind::AsyncWriteBehind;
 
 /// The face of event loops: `queue_runtime`.
@@ -29,7 +28,6 @@ impl Mode for Asyncio {
     type Delivery = AsyncDelivery;
     type Session = AsyncSession;
     type Consumer = AsyncConsumer;
-    type SessionConsumer = AsyncSessionConsumer;
     type WriteBehind = AsyncWriteBehind;
 
     #[inline]

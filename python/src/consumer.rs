@@ -18,6 +18,7 @@ use crate::error::Raise;
 use crate::mode::{Class, Effect, Mode, Subject, faces};
 use crate::queue::QueueParts;
 use crate::runtime::Home;
+use crate::session::SessionParts;
 
 /// How long a drain waits unless it is told.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -68,6 +69,13 @@ impl ConsumerParts {
         })
     }
 
+    pub(crate) fn of(session: &SessionParts, options: &ConsumerOptions) -> Result<Self> {
+        Ok(Self {
+            consumer: Consumer::start_of(&session.session, options)?,
+            queue: session.queue.clone(),
+        })
+    }
+
     fn status(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         static MAKE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         let json = self.consumer.status().raise(py)?;
@@ -105,8 +113,9 @@ impl Subject for ConsumerParts {
 }
 
 faces! {
-    /// Messages of a queue one after the other, made by `consume`: fetched ahead within bounds,
-    /// their locks kept by the engine's own threads. Left, it gives back what was not handed over.
+    /// Messages of a queue, or of a session, one after the other, made by `consume`: fetched ahead
+    /// within bounds, their locks kept by the engine's own threads. Left, it gives back what was not
+    /// handed over.
     /// Any number of tasks or threads may take from one.
     ConsumerParts: "Consumer", AsyncConsumer, SyncConsumer
 }

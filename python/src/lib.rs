@@ -23,7 +23,6 @@ mod queue;
 mod results;
 mod runtime;
 mod session;
-mod session_consumer;
 mod write_behind;
 
 use pyo3::prelude::*;

@@ -17,7 +17,6 @@ use crate::delivery::DeliveryParts;
 use crate::queue::QueueParts;
 use crate::runtime::Home;
 use crate::session::SessionParts;
-use crate::session_consumer::SessionFeed;
 use crate::write_behind::WriteBehindParts;
 
 /// What a class of the package holds, and its verbs are about.
@@ -61,7 +60,6 @@ pub(crate) trait Mode: 'static {
     type Delivery: Class<Parts = DeliveryParts>;
     type Session: Class<Parts = Arc<SessionParts>>;
     type Consumer: Class<Parts = ConsumerParts>;
-    type SessionConsumer: Class<Parts = Arc<SessionFeed>>;
     type WriteBehind: Class<Parts = WriteBehindParts>;
 
     /// Runs a verb of an object: begins it, and makes what came of it an object of Python.
@@ -140,10 +138,6 @@ pub(crate) fn add_classes(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add(
             format!("{face}Consumer").as_str(),
             py.get_type::<M::Consumer>(),
-        )?;
-        module.add(
-            format!("{face}SessionConsumer").as_str(),
-            py.get_type::<M::SessionConsumer>(),
         )?;
         module.add(
             format!("{face}WriteBehind").as_str(),

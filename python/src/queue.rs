@@ -11,7 +11,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString};
 use queue_runtime_bindings::{
     ConsumerOptions, Delivery, Filter, Flags, Queue, ReceiveOptions, RedriveOptions, Session,
-    SettleResults, Settlements,
+    Sessions, SettleResults, Settlements,
 };
 
 use crate::args;
@@ -482,10 +482,17 @@ macro_rules! methods {
             ///         pause, successes in a row, such as `5,30s,3`. A failure is a message that is
             ///         nacked, or released with a delay; until it is closed again no attempt is used.
             ///     idle: it ends when nothing came for so many seconds; with 0 when nothing is there.
+            ///     max_sessions: works through held sessions, at most so many at a time.
+            ///     session_idle: for how long one that has nothing is held while no other one waits;
+            ///         60 seconds.
+            ///     session_max_messages: after so many messages one makes room for another.
+            ///     session_max_time: after so long a time one makes room for another.
             #[pyo3(signature = (
                 *, concurrency=16, prefetch=None, prefetch_bytes=67_108_864, max_messages=None,
                 wait=None, lock=None, max_lock_renewal=None, reconnect=None, idle=None,
                 breaker=None,
+                max_sessions=None, session_idle=None, session_max_messages=None,
+                session_max_time=None,
             ))]
             #[expect(clippy::too_many_arguments, reason = "they are keywords")]
             fn consume(
@@ -500,6 +507,10 @@ macro_rules! methods {
                 reconnect: Option<String>,
                 idle: Option<Bound<'_, PyAny>>,
                 breaker: Option<String>,
+                max_sessions: Option<u32>,
+                session_idle: Option<Bound<'_, PyAny>>,
+                session_max_messages: Option<u32>,
+                session_max_time: Option<Bound<'_, PyAny>>,
             ) -> PyResult<Py<PyAny>> {
                 let wait = args::some_duration(wait.as_ref(), "wait")?;
                 let longest = args::some_duration(max_lock_renewal.as_ref(), "max_lock_renewal")?;
@@ -515,6 +526,14 @@ macro_rules! methods {
                     reconnect,
                     idle: args::some_duration(idle.as_ref(), "idle")?,
                     breaker,
+                    sessions: Sessions {
+                        max: args::at_least_1(slf.py(), max_sessions, "max_sessions")?,
+                        idle: args::some_duration(session_idle.as_ref(), "session_idle")?,
+                        max_messages: args::at_least_1(slf.py(), session_max_messages,
+                            "session_max_messages",
+                        )?,
+                        max_time: args::some_duration(session_max_time.as_ref(), "session_max_time")?,
+                    },
                 };
                 consume::<$mode>(slf, &options)
             }

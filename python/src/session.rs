@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
-use queue_runtime_bindings::{Buffer, Result, Session, Started};
+use queue_runtime_bindings::{Buffer, ConsumerOptions, Result, Session, Started};
 
 use crate::args::{self, Moment};
 use crate::blocking::Blocking;
 use crate::call::Asyncio;
+use crate::consumer::ConsumerParts;
 use crate::delivery;
+use crate::error::Raise;
 use crate::mode::{Class, Effect, Mode, Subject, faces};
 use crate::queue::{QueueParts, receive_options};
 use crate::runtime::Home;
-use crate::session_consumer::SessionFeed;
 
 /// What a session is in both faces.
 pub(crate) struct SessionParts {
@@ -89,10 +90,14 @@ fn consume<M: Mode>(
     prefetch: u32,
     idle: Option<Bound<'_, PyAny>>,
 ) -> PyResult<Py<PyAny>> {
-    let idle = args::some_duration(idle.as_ref(), "idle")?;
+    let options = ConsumerOptions {
+        prefetch: Some(prefetch),
+        idle: args::some_duration(idle.as_ref(), "idle")?,
+        ..ConsumerOptions::default()
+    };
     let parts: &Arc<SessionParts> = session.get();
-    let feed = SessionFeed::new(parts.clone(), prefetch, idle);
-    M::SessionConsumer::object(session.py(), Arc::new(feed))
+    let consumer = ConsumerParts::of(parts, &options).raise(session.py())?;
+    M::Consumer::object(session.py(), consumer)
 }
 
 fn renew<M: Mode>(session: &Bound<'_, M::Session>, lock: Option<Duration>) -> PyResult<Py<PyAny>> {
@@ -167,9 +172,11 @@ macro_rules! methods {
                 receive_one::<$mode>(slf, wait)
             }
 
-            /// Its messages, one after the other, received up to `prefetch` at a time. Without
-            /// `idle` it goes on until it is left; with `idle` it ends after so many seconds
-            /// without a message, with 0 when there is none.
+            /// Its messages, one at a time and in order: the next when the one before is settled or
+            /// dropped. Its lock is kept as long as this goes on; when that is lost,
+            /// `SessionLockLostError`. Up to `prefetch` messages are fetched ahead. Without `idle` it
+            /// goes on until it is left; with `idle` it ends after so many seconds without a message,
+            /// with 0 when there is none.
             #[pyo3(signature = (prefetch=1, *, idle=None))]
             fn consume(
                 slf: &Bound<'_, Self>,

@@ -537,3 +537,56 @@ worker.run()
             time.sleep(0.01)
         process.communicate(timeout=PATIENCE)
     assert process.returncode == -signal.SIGTERM
+
+
+async def test_a_consumer_works_through_held_sessions(qrt, qrt_clock):
+    queue = qrt.queue("jobs", lock=LOCK)
+    for session in ("a", "b", "c"):
+        await queue.send_many([qr.Message(f"{session}{n}", session=session) for n in range(3)])
+    seen = []
+    async with queue.consume(max_sessions=1, session_idle=60, prefetch=1) as consumer:
+        async for delivery in consumer:
+            seen.append(delivery.text())
+            assert consumer.status().sessions in (1, 2)
+            await delivery.ack()
+            if len(seen) == 9:
+                break
+        assert [text[1] for text in seen] == ["0", "1", "2"] * 3
+    with pytest.raises(ValueError, match="max_sessions"):
+        queue.consume(session_idle=1)
+    with pytest.raises(ValueError, match="session_max_messages"):
+        queue.consume(max_sessions=1, session_max_messages=0)
+
+
+async def test_the_consumer_of_a_session_keeps_its_lock_and_tells_its_loss(qrt, qrt_clock):
+    queue = qrt.queue("jobs", lock=LOCK)
+    await queue.send_many([qr.Message(str(n), session="s") for n in range(3)])
+    session = await queue.session("s")
+    async with session.consume() as consumer:
+        first = await anext(consumer)
+        await pass_time(qrt_clock, [first], 4)
+        await first.ack()
+        async for delivery in session.consume(idle=0):
+            await delivery.ack()
+        qrt_clock.advance(2 * LOCK)
+        with pytest.raises(errors.SessionLockLostError):
+            await anext(consumer)
+
+
+def test_a_worker_works_through_held_sessions():
+    with sync.connect("memory:") as client:
+        queue = client.queue("jobs")
+        for n in range(20):
+            queue.send_many([qr.Message(str(n), session=str(s)) for s in range(5)])
+        done: Counter[str | None] = Counter()
+        worker = sync.Worker(client, concurrency=4, max_sessions=2)
+
+        @worker.handler(queue)
+        def handle(delivery: sync.Delivery) -> None:
+            assert int(delivery.text()) == done[delivery.session]
+            done[delivery.session] += 1
+            if done.total() == 100:
+                worker.stop()
+
+        assert worker.run().abandoned == 0
+        assert done.total() == 100

@@ -192,8 +192,11 @@ async def test_sessions_are_held_by_one(qrt):
         assert raised.value.until in (None, session.locked_until)
         assert await session.state() is None
         await session.set_state("half")
-        texts = [delivery.text() async for delivery in session.consume(2, idle=0)]
-        assert texts == ["0", "1", "2"]
+        async for delivery in session.consume(2, idle=0):
+            assert delivery.text() == "0"
+            await delivery.ack()
+            break
+        assert (await session.receive_one(0)).text() == "1"
         await session.renew(120)
     # Let go at the end of the block, and what was not settled is back.
     again = await queue.next_session(0)
@@ -201,7 +204,7 @@ async def test_sessions_are_held_by_one(qrt):
     await again.set_state(None)
     assert await again.state() is None
     assert (await again.receive_one(0)).attempt == 2
-    assert len(await again.receive(5, 0)) == 2
+    assert len(await again.receive(5, 0)) == 1
     await again.close()
     assert await queue.next_session(0) is not None
 

@@ -18,7 +18,6 @@ FACES = [
     "Queue",
     "Delivery",
     "Session",
-    "SessionConsumer",
     "Consumer",
     "Worker",
     "WriteBehind",

@@ -405,6 +405,67 @@ static void a_paused_consumer_gives_back_what_it_fetched(void) {
     free_world(world);
 }
 
+static void send_to(qrt_queue_t *queue, const char *session, const char *body) {
+    qrt_message_t *message = new_message(body);
+    CHECK(qrt_message_set_session(message, text(session), NULL) == QRT_OK);
+    CHECK(qrt_queue_send_one(queue, message, 0, NOBODY, NULL, NULL) == QRT_OK);
+    qrt_message_free(message);
+}
+
+static void a_consumer_works_through_held_sessions(void) {
+    struct world world = new_world();
+    qrt_consumer_options_t options = QRT_CONSUMER_OPTIONS_INIT;
+    qrt_consumer_t *consumer = NULL;
+    for (int session = 0; session < 3; session++) {
+        const char *const names[] = {"a", "b", "c"};
+        send_to(world.queue, names[session], "1");
+        send_to(world.queue, names[session], "2");
+    }
+    options.max_sessions = 1;
+    options.prefetch = 1;
+    CHECK(qrt_consumer_start(world.queue, &options, &consumer, NULL) == QRT_OK);
+    for (int i = 0; i < 6; i++) {
+        qrt_batch_t *batch = next(consumer, 1);
+        CHECK(is(body_of(batch, 0), i % 2 == 0 ? "1" : "2"));
+        ack(batch, 0);
+        qrt_batch_free(batch);
+    }
+    qrt_consumer_free(consumer);
+
+    options.max_sessions = 0;
+    options.session_idle_ms = 1;
+    CHECK(qrt_consumer_start(world.queue, &options, &consumer, NULL) == QRT_ERR_INVALID_ARGUMENT);
+    free_world(world);
+}
+
+static void the_consumer_of_a_session_ends_with_it(void) {
+    struct world world = new_world();
+    qrt_session_t *session = NULL;
+    qrt_consumer_t *consumer = NULL;
+    qrt_batch_t *batch = NULL;
+    qrt_op_t *op = NULL;
+    qrt_status_t status;
+    send_to(world.queue, "a", "1");
+    CHECK(qrt_session_accept(world.queue, text("a"), NULL, NOBODY, &session, NULL, NULL) == QRT_OK);
+    CHECK(qrt_session_consume(session, NULL, &consumer, NULL) == QRT_OK);
+    batch = next(consumer, 1);
+    CHECK(is(body_of(batch, 0), "1"));
+    ack(batch, 0);
+    qrt_batch_free(batch);
+    CHECK(qrt_session_close(session, NOBODY, NULL, NULL) == QRT_OK);
+    status = qrt_consumer_next(consumer, 1, NOBODY, &batch, &op, NULL);
+    if (status == QRT_PENDING) {
+        CHECK(qrt_op_wait(op, PATIENCE_MS, NULL) == QRT_OK);
+        CHECK(qrt_op_take_batch(op, &batch, NULL) == QRT_ERR_SESSION_LOCK_LOST);
+        qrt_op_free(op);
+    } else {
+        CHECK(status == QRT_ERR_SESSION_LOCK_LOST);
+    }
+    qrt_consumer_free(consumer);
+    qrt_session_free(session);
+    free_world(world);
+}
+
 static void a_freed_consumer_has_given_back_what_it_fetched(void) {
     struct world world = new_world();
     qrt_consumer_t *consumer = start(world, 1, 3);
@@ -435,6 +496,8 @@ int main(void) {
     RUN(an_idle_consumer_gives_an_empty_batch);
     RUN(a_breaker_hands_out_one_until_it_is_closed);
     RUN(a_paused_consumer_gives_back_what_it_fetched);
+    RUN(a_consumer_works_through_held_sessions);
+    RUN(the_consumer_of_a_session_ends_with_it);
     RUN(a_freed_consumer_has_given_back_what_it_fetched);
     return 0;
 }

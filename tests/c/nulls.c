@@ -293,6 +293,8 @@ static void consumers_and_operations(void) {
     options.on_batch = on_batch;
     REFUSES("queue", qrt_consumer_start, NULL, &options, &consumer);
     REFUSES("consumer", qrt_consumer_start, queue, &options, NULL);
+    REFUSES("session", qrt_session_consume, NULL, &options, &consumer);
+    REFUSES("consumer", qrt_session_consume, session, &options, NULL);
     REFUSES("consumer", qrt_consumer_grant, NULL, 1);
     REFUSES("consumer", qrt_consumer_stop, NULL, NOBODY, NULL);
     REFUSES("consumer", qrt_consumer_pause, NULL);

@@ -169,6 +169,35 @@ static void sessions_keep_order_and_state() {
     session.close().get();
 }
 
+static void sessions_are_worked_through() {
+    World w;
+    for (const char *session : {"a", "b"}) {
+        for (const char *body : {"1", "2"}) {
+            qr::Message message(body);
+            w.queue.send(message.session(session)).get();
+        }
+    }
+    {
+        qr::Session session = w.queue.accept_session("a").get();
+        qr::Consumer consumer = session.consume().value();
+        qr::Delivery first = consumer.next().get().value();
+        CHECK(first.text() == "1");
+        first.ack().get();
+        session.close().get();
+        CHECK(consumer.next().result().error().status() == QRT_ERR_SESSION_LOCK_LOST);
+    }
+    qr::ConsumerOptions options;
+    options.max_sessions = 1;
+    qr::Consumer consumer = w.queue.consume(options).value();
+    std::string seen;
+    for (int i = 0; i < 3; i++) {
+        qr::Delivery delivery = consumer.next().get().value();
+        seen += delivery.text();
+        delivery.ack().get();
+    }
+    CHECK(seen == "122" || seen == "212");
+}
+
 static void a_verb_ends_later_in_every_manner() {
     World w;
     std::promise<std::string> told;
@@ -429,6 +458,7 @@ int main() {
     RUN(what_a_message_refuses_is_the_error_of_its_sending);
     RUN(many_at_once);
     RUN(sessions_keep_order_and_state);
+    RUN(sessions_are_worked_through);
     RUN(a_verb_ends_later_in_every_manner);
     RUN(a_cancelled_receive_takes_nothing);
     RUN(a_range_gives_back_what_it_did_not_give_out);

@@ -8,7 +8,7 @@ use crate::abi::{Handle, NOBODY, call, lend_text, make};
 use crate::error::Result;
 use crate::op::{Started, start};
 use crate::runtime::{ms, some_ms, text_of};
-use crate::{Batch, Queue};
+use crate::{Batch, Queue, Session};
 
 /// How a consumer receives, and how much it has in hand.
 #[derive(Clone, Debug)]
@@ -35,6 +35,21 @@ pub struct ConsumerOptions {
     /// When to leave messages alone since their handlers fail, such as `5,30s,3`; never, if not
     /// said.
     pub breaker: Option<String>,
+    /// How it works through held sessions, if it does.
+    pub sessions: Sessions,
+}
+
+/// How a consumer works through held sessions.
+#[derive(Clone, Debug, Default)]
+pub struct Sessions {
+    /// How many it holds, at most; none of itself, if not said.
+    pub max: Option<u32>,
+    /// For how long one that has nothing is held; 60 s if not said.
+    pub idle: Option<Duration>,
+    /// After how many messages one makes room for another; never, if not said.
+    pub max_messages: Option<u32>,
+    /// After how long one makes room for another; never, if not said.
+    pub max_time: Option<Duration>,
 }
 
 impl Default for ConsumerOptions {
@@ -50,10 +65,13 @@ impl Default for ConsumerOptions {
             reconnect: None,
             idle: None,
             breaker: None,
+            sessions: Sessions::default(),
         }
     }
 }
 
+/// For how long a session that has nothing is held, unless said otherwise.
+const SESSION_IDLE_MS: i64 = 60_000;
 /// The most messages of one receive.
 const MOST: u32 = 100_000;
 
@@ -80,6 +98,10 @@ impl ConsumerOptions {
             idle_ms: some_ms(self.idle),
             breaker: lend_text(self.breaker.as_deref()),
             on_breaker: None,
+            max_sessions: self.sessions.max.unwrap_or(0),
+            session_max_messages: self.sessions.max_messages.unwrap_or(0),
+            session_idle_ms: self.sessions.idle.map_or(SESSION_IDLE_MS, ms),
+            session_max_time_ms: some_ms(self.sessions.max_time),
         }
     }
 }
@@ -98,6 +120,16 @@ impl Consumer {
         // SAFETY: the handle is owned, the options live for the length of the call.
         make(|place, error| unsafe {
             qrt_consumer_start(queue.0.get(), &raw const options, place, error)
+        })
+        .map(Self)
+    }
+
+    /// Begins to receive from a held session, its lock kept.
+    pub fn start_of(session: &Session, options: &ConsumerOptions) -> Result<Self> {
+        let options = options.lend();
+        // SAFETY: the handle is owned, the options live for the length of the call.
+        make(|place, error| unsafe {
+            qrt_session_consume(session.0.get(), &raw const options, place, error)
         })
         .map(Self)
     }

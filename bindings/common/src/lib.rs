@@ -25,7 +25,7 @@ mod write_behind;
 
 pub use breaker::Breaker;
 pub use client::Client;
-pub use consumer::{Consumer, ConsumerOptions, DrainReport};
+pub use consumer::{Consumer, ConsumerOptions, DrainReport, Sessions};
 pub use delivery::{Batch, CancelCause, Delivery};
 pub use error::{Details, Error, Result, Status};
 pub use events::{Ended, Events, Value};

@@ -497,6 +497,10 @@ impl Shared {
         let mut looks = self.looks.subscribe();
         let given_up = async {
             if let Some(pool) = &self.pool {
+                // What is in hand holds up all that is behind it.
+                if self.state().in_hand() > 0 {
+                    return self.idle_for(idle).await;
+                }
                 let _ = pool.dry.subscribe().wait_for(|dry| *dry).await;
             } else if !self.local {
                 // Across a network nobody knows what is there before a receive has ended.

@@ -1,6 +1,6 @@
 //! Consumers: messages that keep coming.
 
-use queue_runtime_bindings::{Consumer, ConsumerOptions, Result};
+use queue_runtime_bindings::{Consumer, ConsumerOptions, Result, Sessions};
 
 use super::ended;
 use crate::link::{Link, Outcome};
@@ -9,8 +9,20 @@ use crate::reply::Answer;
 
 /// Begins to receive: queue, then the options in their order.
 pub fn consume(link: &mut Link, request: &mut Request<'_>) -> Result<Outcome> {
-    let queue = &link.queues[request.index()];
-    let options = ConsumerOptions {
+    let queue = request.index();
+    let consumer = Consumer::start(&link.queues[queue], &options(request))?;
+    ended(Answer::Number(link.consumers.insert(consumer) as f64))
+}
+
+/// Begins to receive from a session: session, then the options in their order.
+pub fn consume_session(link: &mut Link, request: &mut Request<'_>) -> Result<Outcome> {
+    let session = request.index();
+    let consumer = Consumer::start_of(&link.sessions[session], &options(request))?;
+    ended(Answer::Number(link.consumers.insert(consumer) as f64))
+}
+
+fn options(request: &mut Request<'_>) -> ConsumerOptions {
+    ConsumerOptions {
         concurrency: request.number() as u32,
         prefetch: some_count(request),
         prefetch_bytes: request.number() as u64,
@@ -21,9 +33,13 @@ pub fn consume(link: &mut Link, request: &mut Request<'_>) -> Result<Outcome> {
         reconnect: request.some_text().map(str::to_owned),
         idle: request.some_duration(),
         breaker: request.some_text().map(str::to_owned),
-    };
-    let consumer = Consumer::start(queue, &options)?;
-    ended(Answer::Number(link.consumers.insert(consumer) as f64))
+        sessions: Sessions {
+            max: some_count(request),
+            idle: request.some_duration(),
+            max_messages: some_count(request),
+            max_time: request.some_duration(),
+        },
+    }
 }
 
 fn some_count(request: &mut Request<'_>) -> Option<u32> {

@@ -46,6 +46,7 @@ pub const VERBS: &[(&str, Verb)] = &[
     ("forget", delivery::forget),
     ("cancelled", delivery::cancelled),
     ("consume", consumer::consume),
+    ("consumeSession", consumer::consume_session),
     ("dropConsumer", consumer::drop_consumer),
     ("next", consumer::next),
     ("waitChanged", consumer::wait_changed),
