@@ -15,6 +15,7 @@ use queue_runtime_core::{
     CancelCause, Consumer, ConsumerOptions, Create, DeadLetterFilter, Delivery, DrainReport,
     ErrorKind, Failure, Message, Queue, QueueOptions, ReceiveOptions, Retry, Runtime,
 };
+use tokio::sync::watch;
 
 const LOCK: Duration = Duration::from_secs(30);
 
@@ -569,6 +570,63 @@ fn a_drained_worker_drops_handlers_that_are_late() {
         (0, 1, 0)
     );
     assert_eq!(look(&queue, 1)[0].attempt(), 1);
+}
+
+/// A message that takes a minute keeps one hand, and slows nobody else down. Time moves when all
+/// hands are busy, so that how much is done in it is exact.
+#[test]
+fn a_slow_message_slows_no_other() {
+    const HANDS: u64 = 4;
+    const STEPS: u64 = 200;
+    let kit = Kit::new();
+    let queue = kit.queue(QueueOptions {
+        lock: Some(HOUR),
+        ..QueueOptions::default()
+    });
+    now(queue.send("slow")).unwrap();
+    for _ in 0..(HANDS - 1) * STEPS {
+        now(queue.send("quick")).unwrap();
+    }
+    let time = Arc::new(watch::Sender::new(0));
+    let busy = Arc::new(AtomicU32::new(0));
+    let done = Arc::new(AtomicU32::new(0));
+    let handler = {
+        let (time, busy, done) = (time.clone(), busy.clone(), done.clone());
+        move |order: Arc<Delivery>| {
+            let (mut time, busy, done) = (time.subscribe(), busy.clone(), done.clone());
+            async move {
+                let takes = if body(&order) == "slow" { 60_000 } else { 10 };
+                let end = *time.borrow() + takes;
+                busy.fetch_add(1, SeqCst);
+                time.wait_for(|now| *now >= end).await.unwrap();
+                busy.fetch_sub(1, SeqCst);
+                done.fetch_add(1, SeqCst);
+                Ok(())
+            }
+        }
+    };
+    let options = ConsumerOptions::new().concurrency(HANDS as u32);
+    let worker = queue.process(options, handler).unwrap();
+    let pass = |by: u64| {
+        kit.advance(ms(by));
+        time.send_modify(|now| *now += by);
+    };
+    for step in 1..=STEPS {
+        let quick_done = (HANDS - 1) * (step - 1);
+        eventually("all hands are busy", || {
+            // In this order: who is done is not busy any more before.
+            done.load(SeqCst) == quick_done as u32 && busy.load(SeqCst) == HANDS as u32
+        });
+        pass(10);
+    }
+    let quick = ((HANDS - 1) * STEPS) as u32;
+    eventually("only the slow one is left", || {
+        done.load(SeqCst) == quick && busy.load(SeqCst) == 1
+    });
+    pass(58_000);
+    eventually("the slow one is done", || done.load(SeqCst) == quick + 1);
+    assert_eq!(wait(worker.drain(HOUR)).abandoned, 0);
+    assert_eq!(ready(&queue) + in_flight(&queue), 0);
 }
 
 /// Real threads and the real clock: every message is handled once, in the order of its session.
