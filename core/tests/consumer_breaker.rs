@@ -426,7 +426,11 @@ fn consumers_wait_for_memory() {
         looked.fetch_add(1, SeqCst);
         Ok(measured.load(SeqCst))
     });
-    let queue = kit.queue(QueueOptions::default());
+    // Time passes faster than locks could be renewed.
+    let queue = kit.queue(QueueOptions {
+        lock: Some(12 * HOUR),
+        ..QueueOptions::default()
+    });
     send(&queue, 3);
     kit.advance(HOUR);
     assert_eq!(looks.load(SeqCst), 0, "nobody receives");
