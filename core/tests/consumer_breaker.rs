@@ -166,6 +166,7 @@ fn while_it_is_open_what_is_in_hand_uses_no_attempt() {
         // Only the one that opened it has used its attempt, and they stay away as long as it is open.
         assert_eq!(attempts(&queue), 1);
         drop(consumer);
+        eventually("the others are back", || ready(&queue) == 2);
         for other in look(&queue, 5) {
             wait(other.ack()).unwrap();
         }
