@@ -8,6 +8,7 @@ mod common;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use common::{HOUR, Kit, STUCK, bodies, body, eventually, look, ms, now, soak, wait};
@@ -137,6 +138,23 @@ fn an_ask_that_is_given_up_takes_nothing() {
     eventually("it is there for others", || {
         look(&queue, 1).pop().is_some_and(|a| now(a.ack()).is_ok())
     });
+}
+
+#[test]
+fn what_came_for_an_ask_that_is_given_up_goes_back() {
+    let kit = Kit::new();
+    let queue = kit.queue(QueueOptions::default());
+    let consumer = queue.consume(ConsumerOptions::new().prefetch(0)).unwrap();
+    let mut asked = Box::pin(consumer.next());
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(asked.as_mut().poll(&mut context).is_pending());
+    send(&queue, &["a"]);
+    eventually("it is received", || consumer.status().prefetched == 1);
+    drop(asked);
+    eventually("it is there for others, its attempt not used", || {
+        look(&queue, 1).pop().is_some_and(|a| a.attempt() == 1)
+    });
+    assert_eq!(consumer.status().prefetched, 0);
 }
 
 #[test]

@@ -288,7 +288,7 @@ impl Shared {
             && let Ok(Ok(deliveries)) = self.receive(want, Duration::ZERO).try_now()
             && !deliveries.is_empty()
         {
-            let late = self.put(deliveries, self.queue.clock().recent(), || false);
+            let late = self.put(deliveries, self.queue.clock().recent(), |_| false);
             drop(turn);
             self.give_back(late);
         }
@@ -327,7 +327,13 @@ impl Shared {
 
     /// Takes in what the pump received. Answers what came too late, and goes back.
     pub(super) fn take_in(&self, deliveries: Vec<Delivery>) -> Vec<Delivery> {
-        self.put(deliveries, self.queue.clock().now(), || false)
+        let now = self.queue.clock().now();
+        self.put(deliveries, now, |state| self.is_unwanted(state))
+    }
+
+    /// Whether nothing may wait here: it is for those who ask alone, and nobody does.
+    pub(super) fn is_unwanted(&self, state: &State) -> bool {
+        state.asking == 0 && self.options.prefetched() == 0
     }
 
     /// Puts what was received into the buffer, unless it must not be any more.
@@ -335,11 +341,11 @@ impl Shared {
         &self,
         deliveries: Vec<Delivery>,
         now: Tick,
-        stale: impl FnOnce() -> bool,
+        stale: impl FnOnce(&State) -> bool,
     ) -> Vec<Delivery> {
         let mut state = self.state();
         state.last_receive = Some(now);
-        if state.stopped || state.gate.pass() == Pass::Nothing || stale() {
+        if state.stopped || state.gate.pass() == Pass::Nothing || stale(&state) {
             return deliveries;
         }
         for delivery in deliveries {
@@ -723,7 +729,15 @@ impl<'a> Asking<'a> {
 
 impl Drop for Asking<'_> {
     fn drop(&mut self) {
-        self.shared.state().asking -= self.wanted;
+        let mut state = self.shared.state();
+        state.asking -= self.wanted;
+        let given_up = if self.wanted > 0 && self.shared.is_unwanted(&state) {
+            state.buffer.drain()
+        } else {
+            Vec::new()
+        };
+        drop(state);
+        self.shared.give_back(given_up);
         // What was wanted for this one may not be any more.
         self.shared.make_room();
     }

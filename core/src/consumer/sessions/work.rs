@@ -287,7 +287,8 @@ impl Shared {
         if let Some(pool) = self.pool.as_ref().filter(|_| count > 0 && !turn.pooled) {
             pool.dry.send_replace(false);
         }
-        let stale = || turn.failed() != failed || turn.is_let_go();
+        let stale =
+            |state: &_| turn.failed() != failed || turn.is_let_go() || self.is_unwanted(state);
         let late = self.put(deliveries, now, stale);
         self.give_back(late);
         count
