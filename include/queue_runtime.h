@@ -156,6 +156,12 @@ typedef struct qrt_op_t qrt_op_t;
 // Messages that were looked at, not taken. Immutable, any thread.
 typedef struct qrt_peeked_t qrt_peeked_t;
 
+// What became of everything that a producer accepted. Immutable, any thread.
+typedef struct qrt_producer_report_t qrt_producer_report_t;
+
+// Sends in batches what it is given one by one, in order. Thread-safe.
+typedef struct qrt_producer_t qrt_producer_t;
+
 // A queue of a client. Thread-safe.
 typedef struct qrt_queue_t qrt_queue_t;
 
@@ -337,7 +343,41 @@ typedef struct {
     int64_t session_idle_ms;
     // After how long a session makes room for another one, in milliseconds; -1: never. Default -1.
     int64_t session_max_time_ms;
+    // Messages of a batch, at most, where batches wait for more: one is handed over when it has so
+    // many, or `batch_bytes`, or when its first message has waited for `batch_linger_ms`. No more
+    // than there are credits for. 0: batches are of what is there, up to `max_messages`, and none of
+    // the following counts. Default 0.
+    uint32_t batch_size;
+    // The least size of a batch where sizes adapt to `target_batch_duration_ms`. Default 1.
+    uint32_t min_batch_size;
+    // Bytes of a batch, at most (one message may have more). Default 4 MiB.
+    uint64_t batch_bytes;
+    // How long a batch waits for more, in milliseconds. Default 5.
+    int64_t batch_linger_ms;
+    // How long a batch is to take, in milliseconds, from its hand-over until its last message is
+    // settled: its size adapts to that, after the mean time of a message in the last ten batches. -1:
+    // sizes do not adapt. Default -1.
+    int64_t target_batch_duration_ms;
 } qrt_consumer_options_t;
+
+// Options of a producer. Begin with `QRT_PRODUCER_OPTIONS_INIT`.
+typedef struct {
+    // `sizeof(qrt_producer_options_t)` of the caller.
+    size_t struct_size;
+    // Messages of a batch, at most; as many are sent at once. Default 100.
+    uint32_t batch_size;
+    // 0. For later use.
+    uint32_t reserved;
+    // Bytes of a batch, at most (one message may have more); as many are sent at once. Default 4
+    // MiB.
+    uint64_t batch_bytes;
+    // How long a message waits for others at most, in milliseconds. Default 5.
+    int64_t linger_ms;
+    // Messages accepted and not yet sent, at most. Default 10,000.
+    uint64_t max_pending;
+    // Bytes accepted and not yet sent, at most. Default 64 MiB.
+    uint64_t max_pending_bytes;
+} qrt_producer_options_t;
 
 // An ended operation.
 typedef struct {
@@ -656,6 +696,12 @@ void qrt_queue_free(qrt_queue_t *queue);
 // Makes an empty message. The caller owns it. Any thread.
 qrt_status_t qrt_message_new(qrt_message_t **message,
                              qrt_error_t **error);
+
+// Makes a message of the caller's own out of one that something else holds. Their contents are
+// shared until one is changed. The caller owns `*copy`. Any thread.
+qrt_status_t qrt_message_copy(const qrt_message_t *message,
+                              qrt_message_t **copy,
+                              qrt_error_t **error);
 
 // Sets the body. Copies. One thread at a time.
 qrt_status_t qrt_message_set_body(qrt_message_t *message,
@@ -1073,7 +1119,8 @@ qrt_status_t qrt_session_consume(qrt_session_t *session,
                                  qrt_error_t **error);
 
 // Asks for the next messages of a consumer without `on_batch`: as soon as one is there and a
-// credit is free, with what else there is, up to `max`, each a delivery whose attempt is charged
+// credit is free, with what else there is, up to `max`, or as `batch_size` and the options after it
+// say, each a delivery whose attempt is charged
 // now. `QRT_OK`: `*batch` has them, or is empty when the consumer has stopped, its client was
 // closed, or `idle_ms` are over; the caller owns it. `QRT_PENDING`: `done` will run, and
 // `qrt_op_take_batch` gives the batch. One that is cancelled, or that nobody takes the result of,
@@ -1157,6 +1204,65 @@ uint64_t qrt_drain_report_abandoned(const qrt_drain_report_t *report);
 
 // Frees a report. NULL does nothing. Any thread.
 void qrt_drain_report_free(qrt_drain_report_t *report);
+
+// Makes a producer for a queue. The caller owns `*producer`. Any thread.
+qrt_status_t qrt_producer_start(qrt_queue_t *queue,
+                                const qrt_producer_options_t *options,
+                                qrt_producer_t **producer,
+                                qrt_error_t **error);
+
+// Accepts a message; messages leave in the order of these calls. `QRT_PENDING`: it was accepted, or
+// waits for room; `done` will run when its batch was sent, and `qrt_op_take_send_results` gives the
+// one result; the caller owns it. Errors: it was not accepted; it can never be sent, or with the
+// flag `QRT_NO_WAIT` there was no room (`QRT_ERR_FULL`). An operation that is cancelled before there was room sends
+// nothing; afterwards the message is sent all the same. `flags`: `QRT_NO_WAIT` or 0. The message
+// stays the caller's. Any thread.
+qrt_status_t qrt_producer_send(qrt_producer_t *producer,
+                               const qrt_message_t *message,
+                               uint32_t flags,
+                               qrt_completion_t done,
+                               qrt_send_results_t **results,
+                               qrt_op_t **op,
+                               qrt_error_t **error);
+
+// Sends what was accepted before at once, and ends when all of it has its result: at once or
+// pending, as `qrt_op_take_unit` tells. `QRT_ERR_CLOSED` when some of it was given up. Any thread.
+qrt_status_t qrt_producer_flush(qrt_producer_t *producer,
+                                qrt_completion_t done,
+                                qrt_op_t **op,
+                                qrt_error_t **error);
+
+// Closes a producer: accepts nothing more, sends what was accepted, and after `deadline_ms`
+// milliseconds gives back what is left. `QRT_OK`: `*report` says what became of all that was ever
+// accepted; the caller owns it. `QRT_PENDING`: `qrt_op_take_producer_report`. Any thread.
+qrt_status_t qrt_producer_close(qrt_producer_t *producer,
+                                int64_t deadline_ms,
+                                qrt_completion_t done,
+                                qrt_producer_report_t **report,
+                                qrt_op_t **op,
+                                qrt_error_t **error);
+
+// Frees the caller's hold on a producer. What was accepted is still sent in the background, and its
+// operations end with their results; `qrt_producer_close` waits for it. NULL does nothing. Any
+// thread.
+void qrt_producer_free(qrt_producer_t *producer);
+
+// How many messages were stored; 0 for NULL. Any thread.
+uint64_t qrt_producer_report_sent(const qrt_producer_report_t *report);
+
+// How many were answered with an error; 0 for NULL. Any thread.
+uint64_t qrt_producer_report_failed(const qrt_producer_report_t *report);
+
+// How many were not answered by the deadline, and are given back here in their order; 0 for NULL.
+// The batch that was on its way then may have been stored all the same. Any thread.
+size_t qrt_producer_report_unsent_count(const qrt_producer_report_t *report);
+
+// Unsent message `index`, or NULL when there is none. Borrows until the report is freed. Any thread.
+const qrt_message_t *qrt_producer_report_unsent(const qrt_producer_report_t *report,
+                                                size_t index);
+
+// Frees a report. NULL does nothing. Any thread.
+void qrt_producer_report_free(qrt_producer_report_t *report);
 
 // Asks an operation to end. Its completion runs all the same, with `QRT_ERR_CANCELLED` or with
 // the real result if that came first; messages that were received anyway go back unblamed.
@@ -1300,6 +1406,14 @@ qrt_status_t qrt_op_take_write_batch(qrt_op_t *op,
 qrt_status_t qrt_op_take_close_report(qrt_op_t *op,
                                       qrt_close_report_t **result,
                                       qrt_error_t **error);
+
+// Takes the report of a close of a producer. The caller owns it.
+//
+// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
+// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
+qrt_status_t qrt_op_take_producer_report(qrt_op_t *op,
+                                         qrt_producer_report_t **result,
+                                         qrt_error_t **error);
 
 // Makes an event queue. The caller owns it. Any thread.
 qrt_status_t qrt_events_new(qrt_runtime_t *runtime,
@@ -1794,7 +1908,11 @@ qrt_status_t qrt_check_abi(uint32_t major,
 /** The defaults of `qrt_consumer_options_t`. */
 #define QRT_CONSUMER_OPTIONS_INIT \
     { sizeof(qrt_consumer_options_t), 64, 64, 20000, -1, 600000, 64, 0, 67108864, \
-      NULL, NULL, NULL, NULL, NULL, NULL, { NULL, 0 }, -1, { NULL, 0 }, NULL, 0, 0, 60000, -1 }
+      NULL, NULL, NULL, NULL, NULL, NULL, { NULL, 0 }, -1, { NULL, 0 }, NULL, 0, 0, 60000, -1, \
+      0, 1, 4194304, 5, -1 }
+/** The defaults of `qrt_producer_options_t`. */
+#define QRT_PRODUCER_OPTIONS_INIT \
+    { sizeof(qrt_producer_options_t), 100, 0, 4194304, 5, 10000, 67108864 }
 /** The defaults of `qrt_dead_letter_filter_t`: all of them. */
 #define QRT_DEAD_LETTER_FILTER_INIT \
     { sizeof(qrt_dead_letter_filter_t), NULL, 0, { NULL, 0 }, { NULL, 0 }, { NULL, 0 }, \

@@ -859,6 +859,29 @@ private:
     detail::Handle<qrt_drain_report_t, qrt_drain_report_free> handle_;
 };
 
+/// What became of everything that a producer accepted.
+class ProducerReport {
+public:
+    explicit ProducerReport(qrt_producer_report_t *owned) : handle_(owned) {}
+
+    /// Stored.
+    std::uint64_t sent() const noexcept { return qrt_producer_report_sent(handle_.get()); }
+    /// Answered with an error.
+    std::uint64_t failed() const noexcept { return qrt_producer_report_failed(handle_.get()); }
+    /// Not answered by the deadline, in their order. They borrow from this. The batch that was on
+    /// its way then may have been stored all the same.
+    std::vector<MessageView> unsent() const {
+        std::vector<MessageView> all;
+        const std::size_t count = qrt_producer_report_unsent_count(handle_.get());
+        for (std::size_t i = 0; i < count; i++)
+            all.push_back(MessageView(qrt_producer_report_unsent(handle_.get(), i)));
+        return all;
+    }
+
+private:
+    detail::Handle<qrt_producer_report_t, qrt_producer_report_free> handle_;
+};
+
 /// Counts and ages of a queue at one moment.
 struct Statistics {
     std::uint64_t ready, in_flight, delayed, depth, dead, bytes, sessions;
@@ -893,6 +916,9 @@ struct Output<RedriveReport>
 template <>
 struct Output<DrainReport>
     : HandleOutput<DrainReport, qrt_drain_report_t, qrt_op_take_drain_report> {};
+template <>
+struct Output<ProducerReport>
+    : HandleOutput<ProducerReport, qrt_producer_report_t, qrt_op_take_producer_report> {};
 
 template <>
 struct Output<SendResult> {
@@ -1070,7 +1096,12 @@ struct ConsumerOptions {
     std::uint32_t session_max_messages = 0;
     /// After how long a session makes room for another one.
     std::optional<Milliseconds> session_max_time;
-
+    /// Messages of a batch, at most, where batches wait for more; 0: they do not, and none of the
+    /// following counts. A batch is given out when it has so many, or batch_bytes, or when its first
+    /// message has waited for batch_linger.
+    std::uint32_t batch_size = 0;
+    std::uint64_t batch_bytes = 4 * 1024 * 1024;
+    Milliseconds batch_linger{5
     qrt_consumer_options_t lend() const noexcept {
         qrt_consumer_options_t raw = QRT_CONSUMER_OPTIONS_INIT;
         raw.max_messages = max_messages;
@@ -1087,8 +1118,68 @@ struct ConsumerOptions {
         raw.session_idle_ms = session_idle.count();
         raw.session_max_messages = session_max_messages;
         raw.session_max_time_ms = detail::ms_or_none(session_max_time);
+        raw.batch_size = batch_size;
+        raw.min_batch_size = min_batch_size;
+        raw.batch_bytes = batch_bytes;
+        raw.batch_linger_ms = batch_linger.count();
+        raw.target_batch_duration_ms = detail::ms_or_none(target_batch_duration);
         return raw;
     }
+};
+    /// How long a batch is to take until its last message is settled: sizes from min_batch_size to
+    /// batch_size adapt to that.
+    std::optional<Milliseconds> target_batch_duration;
+    std::uint32_t min_batch_size = 1;
+};
+
+/// When a producer sends, and how much it holds until then.
+struct ProducerOptions {
+    /// Messages and bytes of a batch, at most; as many are sent at once.
+    std::uint32_t batch_size = 100;
+    std::uint64_t batch_bytes = 4 * 1024 * 1024;
+    /// How long a message waits for others at most.
+    Milliseconds linger{5};
+    /// Messages and bytes accepted and not yet sent, at most.
+    std::uint64_t max_pending = 10'000;
+    std::uint64_t max_pending_bytes = 64 * 1024 * 1024;
+};
+
+/// Sends in batches what it is given one by one, in order; made by Queue::producer. Destroyed, it
+/// still sends what was accepted, in the background. Any thread.
+class Producer {
+    auto send(const Message &message, std::uint32_t flags) const {
+        return detail::verb<SendResult>(
+            [handle = handle_.get(), one = message.view().raw(), flags](auto done, auto place,
+                                                                        auto op, auto error) {
+                return qrt_producer_send(handle, one, flags, done, place, op, error);
+            },
+            message.error());
+    }
+
+public:
+    explicit Producer(qrt_producer_t *owned) : handle_(owned) {}
+
+    /// A Verb of SendResult, which ends when the message's batch was sent; waits for room.
+    auto send(const Message &message) const { return send(message, 0); }
+    /// As send(), with the error `full` instead of waiting for room.
+    auto try_send(const Message &message) const { return send(message, QRT_NO_WAIT); }
+    /// A Verb of void: sends what was accepted before, and ends when all of it has its result.
+    auto flush() const {
+        return detail::verb<void>([handle = handle_.get()](auto done, auto, auto op, auto error) {
+            return qrt_producer_flush(handle, done, op, error);
+        });
+    }
+    /// A Verb of ProducerReport: accepts nothing more and sends what was accepted; at the deadline
+    /// what is left is in the report.
+    auto close(Milliseconds deadline) const {
+        return detail::verb<ProducerReport>([handle = handle_.get(), deadline](
+                                                auto done, auto place, auto op, auto error) {
+            return qrt_producer_close(handle, deadline.count(), done, place, op, error);
+        });
+    }
+
+private:
+    detail::Handle<qrt_producer_t, qrt_producer_free> handle_;
 };
 
 namespace detail {
@@ -1260,6 +1351,20 @@ public:
                 return qrt_queue_send(queue, raw.data(), raw.size(), 0, done, place, op, error);
             },
             std::move(refused));
+    }
+    /// Sends in batches what it is given one by one.
+    Result<Producer> producer(ProducerOptions options = {}) const {
+        qrt_producer_options_t raw = QRT_PRODUCER_OPTIONS_INIT;
+        raw.batch_size = options.batch_size;
+        raw.batch_bytes = options.batch_bytes;
+        raw.linger_ms = options.linger.count();
+        raw.max_pending = options.max_pending;
+        raw.max_pending_bytes = options.max_pending_bytes;
+        qrt_producer_t *producer = nullptr;
+        qrt_error_t *error = nullptr;
+        if (qrt_producer_start(handle_.get(), &raw, &producer, &error) != QRT_OK)
+            return detail::error_of(error);
+        return Producer(producer);
     }
     /// A Verb of Batch: as soon as one message is there, with what else is ready.
     auto receive(ReceiveOptions options = {}) const {

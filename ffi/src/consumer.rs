@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use queue_runtime_core::{
-    BreakerState, CancelCause, Consumer as Source, ConsumerOptions, Delivery, Error, ErrorKind,
-    MessageId, Result, Standing, Timestamp,
+    BatchOptions, BreakerState, CancelCause, Consumer as Source, ConsumerOptions, Delivery, Error,
+    ErrorKind, MessageId, Result, Standing, Timestamp,
 };
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::sync::{Notify, Semaphore};
@@ -101,6 +101,21 @@ pub struct qrt_consumer_options_t {
     pub session_idle_ms: i64,
     /// After how long a session makes room for another one, in milliseconds; -1: never. Default -1.
     pub session_max_time_ms: i64,
+    /// Messages of a batch, at most, where batches wait for more: one is handed over when it has so
+    /// many, or `batch_bytes`, or when its first message has waited for `batch_linger_ms`. No more
+    /// than there are credits for. 0: batches are of what is there, up to `max_messages`, and none of
+    /// the following counts. Default 0.
+    pub batch_size: u32,
+    /// The least size of a batch where sizes adapt to `target_batch_duration_ms`. Default 1.
+    pub min_batch_size: u32,
+    /// Bytes of a batch, at most (one message may have more). Default 4 MiB.
+    pub batch_bytes: u64,
+    /// How long a batch waits for more, in milliseconds. Default 5.
+    pub batch_linger_ms: i64,
+    /// How long a batch is to take, in milliseconds, from its hand-over until its last message is
+    /// settled: its size adapts to that, after the mean time of a message in the last ten batches. -1:
+    /// sizes do not adapt. Default -1.
+    pub target_batch_duration_ms: i64,
 }
 
 impl Options for qrt_consumer_options_t {
@@ -128,6 +143,11 @@ impl Options for qrt_consumer_options_t {
         session_max_messages: 0,
         session_idle_ms: 60_000,
         session_max_time_ms: -1,
+        batch_size: 0,
+        min_batch_size: 1,
+        batch_bytes: 4 * 1024 * 1024,
+        batch_linger_ms: 5,
+        target_batch_duration_ms: -1,
     };
 }
 
@@ -192,7 +212,34 @@ impl qrt_consumer_options_t {
         if let Some(longest) = some_duration(self.session_max_time_ms, "session_max_time_ms")? {
             options = options.session_max_time(longest);
         }
-        Ok(options)
+        Ok(match self.batches()? {
+            Some(batches) => options.batches(batches),
+            None => options,
+        })
+    }
+
+    /// How batches wait for more, if they do.
+    fn batches(&self) -> Result<Option<BatchOptions>> {
+        if self.batch_size == 0 {
+            return Ok(None);
+        }
+        let target = some_duration(self.target_batch_duration_ms, "target_batch_duration_ms")?;
+        let options = BatchOptions::new()
+            .batch_size(self.batch_size)
+            .batch_bytes(self.batch_bytes)
+            .batch_linger(duration(self.batch_linger_ms, "batch_linger_ms")?);
+        Ok(Some(match target {
+            Some(target) => options.adaptive(self.min_batch_size, self.batch_size, target),
+            None => options,
+        }))
+    }
+
+    /// Messages of one batch, at most.
+    fn most(&self) -> u32 {
+        match self.batch_size {
+            0 => self.max_messages,
+            size => size,
+        }
     }
 
     fn callbacks(&self) -> Callbacks {
@@ -369,7 +416,7 @@ unsafe fn begin(
     let shared = Arc::new(Consumer {
         source: consume(source)?,
         credits: by_callback.then(|| Semaphore::new(options.credits as usize)),
-        most: options.max_messages as usize,
+        most: options.most() as usize,
         ending: AtomicBool::new(false),
         changed,
         stop: home.closing().child_token(),
@@ -482,7 +529,8 @@ impl Consumer {
 }
 
 /// Asks for the next messages of a consumer without `on_batch`: as soon as one is there and a
-/// credit is free, with what else there is, up to `max`, each a delivery whose attempt is charged
+/// credit is free, with what else there is, up to `max`, or as `batch_size` and the options after it
+/// say, each a delivery whose attempt is charged
 /// now. `QRT_OK`: `*batch` has them, or is empty when the consumer has stopped, its client was
 /// closed, or `idle_ms` are over; the caller owns it. `QRT_PENDING`: `done` will run, and
 /// `qrt_op_take_batch` gives the batch. One that is cancelled, or that nobody takes the result of,

@@ -42,6 +42,8 @@ mod consumer;
 
 mod drain;
 
+mod producer;
+
 mod op;
 
 mod events;
@@ -87,6 +89,7 @@ pub use log::*;
 pub use message::*;
 pub use op::*;
 pub use peek::*;
+pub use producer::*;
 pub use queue::*;
 pub use redrive::*;
 pub use rejected::*;

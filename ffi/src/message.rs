@@ -40,6 +40,25 @@ pub unsafe extern "C" fn qrt_message_new(
     }
 }
 
+/// Makes a message of the caller's own out of one that something else holds. Their contents are
+/// shared until one is changed. The caller owns `*copy`. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_message_copy(
+    message: *const qrt_message_t,
+    copy: *mut *mut qrt_message_t,
+    error: *mut *mut qrt_error_t,
+) -> qrt_status_t {
+    // SAFETY: the caller vouches for the pointers.
+    unsafe {
+        run(error, || {
+            let place = handle_output(copy, "copy")?;
+            let message = borrow(message, "message")?.0.clone();
+            place.0 = Box::into_raw(Box::new(qrt_message_t(message)));
+            Ok(())
+        })
+    }
+}
+
 /// Changes a message in place.
 ///
 /// # Safety

@@ -21,6 +21,7 @@ use crate::drain::qrt_drain_report_t;
 use crate::error::{QRT_OK, QRT_PENDING, qrt_error_t, qrt_status_t};
 use crate::events::Events;
 use crate::peek::qrt_peeked_t;
+use crate::producer::qrt_producer_report_t;
 use crate::redrive::qrt_redrive_report_t;
 use crate::runtime::Home;
 use crate::send_results::qrt_send_results_t;
@@ -90,6 +91,7 @@ pub(crate) enum Outcome {
     WriteBehind(Box<qrt_write_behind_t>),
     WriteBatch(Option<Box<qrt_write_batch_t>>),
     CloseReport(Box<qrt_close_report_t>),
+    ProducerReport(Box<qrt_producer_report_t>),
 }
 
 enum Phase {
@@ -731,6 +733,27 @@ pub unsafe extern "C" fn qrt_op_take_close_report(
     }
 }
 
+/// Takes the report of a close of a producer. The caller owns it.
+///
+/// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
+/// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_op_take_producer_report(
+    op: *mut qrt_op_t,
+    result: *mut *mut qrt_producer_report_t,
+    error: *mut *mut qrt_error_t,
+) -> qrt_status_t {
+    // SAFETY: the caller vouches for the pointers.
+    unsafe {
+        take!(
+            op,
+            handle_output(result, "result"),
+            error,
+            Outcome::ProducerReport
+        )
+    }
+}
+
 macro_rules! deliver_box {
     ($handle:ty, $variant:ident) => {
         impl Deliver for Box<$handle> {
@@ -757,6 +780,7 @@ deliver_box!(qrt_drain_report_t, Drained);
 deliver_box!(qrt_statistics_t, Statistics);
 deliver_box!(qrt_write_behind_t, WriteBehind);
 deliver_box!(qrt_close_report_t, CloseReport);
+deliver_box!(qrt_producer_report_t, ProducerReport);
 
 impl Deliver for Arc<qrt_batch_t> {
     type Place = Out<qrt_batch_t>;

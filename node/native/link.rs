@@ -6,8 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use queue_runtime_bindings::{
-    Client, Consumer, Delivery, Details, Ended, Events, Flags, Op, Output, Queue, Result, Runtime,
-    Session, Started, Value, WriteBatch, WriteBehind,
+    Client, Consumer, Delivery, Details, Ended, Events, Flags, Op, Output, Producer, Queue, Result,
+    Runtime, Session, Started, Value, WriteBatch, WriteBehind,
 };
 use slab::Slab;
 
@@ -48,6 +48,7 @@ pub struct Link {
     pub queues: Slab<Queue>,
     pub sessions: Slab<Session>,
     pub consumers: Slab<Consumer>,
+    pub producers: Slab<Producer>,
     pub deliveries: Slab<Delivery>,
     pub write_behinds: Slab<WriteBehind>,
     /// In the hands of sinks.
@@ -87,6 +88,7 @@ impl Link {
             queues: Slab::new(),
             sessions: Slab::new(),
             consumers: Slab::new(),
+            producers: Slab::new(),
             deliveries: Slab::new(),
             write_behinds: Slab::new(),
             write_batches: Slab::new(),

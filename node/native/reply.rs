@@ -9,7 +9,7 @@ use queue_runtime_bindings::{
 
 use crate::link::Link;
 use crate::memory::{Page, WORD};
-use crate::verbs::write_behind;
+use crate::verbs::{producer, write_behind};
 
 /// An answer, or why there is none.
 pub type Reply = Result<Answer, Details>;
@@ -66,6 +66,7 @@ fn write_value(value: &Value, link: &mut Link, page: &mut Page<'_>) {
         Value::Buffer(None) => page.none(),
         Value::Buffer(Some(buffer)) => page.bytes(buffer.bytes()),
         Value::CloseReport(report) => write_behind::write_close_report(report, page),
+        Value::ProducerReport(report) => producer::write_report(report, page),
         Value::Client(_) | Value::Session(_) | Value::WriteBehind(_) | Value::WriteBatch(_) => {
             unreachable!("these are numbers by now")
         }
@@ -102,7 +103,7 @@ fn write_delivery(delivery: &Delivery, page: &mut Page<'_>) {
 
 /// Where it ends, so that who looks for what comes after need not read it; then what is looked at
 /// most comes first.
-fn write_message(message: MessageView<'_>, id: &str, page: &mut Page<'_>) {
+pub fn write_message(message: MessageView<'_>, id: &str, page: &mut Page<'_>) {
     let start = page.at();
     page.index(0);
     page.bytes(message.body());

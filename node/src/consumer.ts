@@ -1,6 +1,7 @@
 /** Messages that keep coming, their locks kept, until a drain that adds up. */
 
 import { offAbort, onAbort } from "./abort.js";
+import { type Batches, writeBatches } from "./batches.js";
 import {
   checkCount,
   checkDuration,
@@ -128,6 +129,7 @@ export interface Place {
 export function open(
   { consume, slot }: Place,
   options: ConsumerOptions & { idle?: number | undefined },
+  batches?: Batches,
 ): number {
   const { prefetch, maxMessages, maxSessions, sessionMaxMessages } = options;
   // Checked before they are written, so that an error leaves nothing half written.
@@ -166,6 +168,7 @@ export function open(
     .someNumber(sessionIdle)
     .someNumber(sessionMaxMessages)
     .someNumber(sessionMaxTime);
+  writeBatches(request, batches);
   return now(consume, readNumber, undefined);
 }
 
@@ -181,8 +184,9 @@ export class Feed<T> {
     place: Place,
     source: Source,
     options: ConsumerOptions & { idle?: number | undefined },
+    batches?: Batches,
   ) {
-    this.#slot = open(place, options);
+    this.#slot = open(place, options, batches);
     this.#source = source;
     own(this, native.dropConsumer, this.#slot);
   }
@@ -192,6 +196,13 @@ export class Feed<T> {
     const { home, expected } = this.#source;
     request.begin().number(this.#slot);
     return start(native.next, readFirst<T>, this.#source, home, signal, expected);
+  }
+
+  /** The next batch; empty at the end. */
+  nextBatch(): Promise<Delivery<T>[]> {
+    const { home, expected } = this.#source;
+    request.begin().number(this.#slot);
+    return start(native.nextMessages, readDeliveries<T>, this.#source, home, undefined, expected);
   }
 
   /** Resolves when something happened that is worth a look; rejects once it has ended. */

@@ -3,6 +3,7 @@
 import { checkDuration, checkSomeString, checkString } from "./check.js";
 import type { Delivery } from "./delivery.js";
 import { CircuitOpenError, QueueError, ThrottledError } from "./errors.js";
+import type { Settlement } from "./queue.js";
 
 /**
  * What an error of a handler is: `"transient"`, another attempt may succeed; `"permanent"`, none will;
@@ -13,18 +14,22 @@ export type ErrorClass = "transient" | "permanent" | "throttled";
 /** How long a throttled message stays away, unless its error says `retryAfter`. */
 const PAUSE = 1000;
 
-type Settle = (message: Delivery) => Promise<void>;
+/** How the message ends. */
+type End =
+  | { verb: "nack"; reason: string; delay?: number }
+  | { verb: "release"; delay: number }
+  | { verb: "deadLetter"; reason: string; description: string | undefined };
 
 /**
  * Thrown by a handler that knows what is to become of its message. Made by the methods named as what
  * is done: `throw Failure.permanent("bad_address", "there is no such street")`.
  */
 export class Failure extends Error {
-  readonly #settle: Settle;
+  readonly #end: End;
 
-  private constructor(text: string, settle: Settle) {
+  private constructor(text: string, end: End) {
     super(text);
-    this.#settle = settle;
+    this.#end = end;
   }
 
   /**
@@ -33,20 +38,20 @@ export class Failure extends Error {
    */
   static retry(reason: string): Failure {
     checkString("reason", reason);
-    return new Failure(reason, (message) => message.nack(reason));
+    return new Failure(reason, { verb: "nack", reason });
   }
 
   /** The attempt failed; another one follows after so many milliseconds. */
   static retryAfter(reason: string, delay: number): Failure {
     checkString("reason", reason);
     checkDuration("delay", delay);
-    return new Failure(reason, (message) => message.nack(reason, { delay }));
+    return new Failure(reason, { verb: "nack", reason, delay });
   }
 
   /** Not the message's fault: it comes back after so many milliseconds; the attempt does not count. */
   static release(delay: number): Failure {
     checkDuration("delay", delay);
-    return new Failure("released", (message) => message.release({ delay }));
+    return new Failure("released", { verb: "release", delay });
   }
 
   /** No attempt will ever succeed: to the dead letters, with the reason in a word and at length. */
@@ -54,12 +59,26 @@ export class Failure extends Error {
     checkString("reason", reason);
     checkSomeString("description", description);
     const text = description === undefined ? reason : `${reason}: ${description}`;
-    return new Failure(text, (message) => message.deadLetter(reason, { description }));
+    return new Failure(text, { verb: "deadLetter", reason, description });
   }
 
   /** @internal */
   static settle(failure: Failure, message: Delivery): Promise<void> {
-    return failure.#settle(message);
+    const end = failure.#end;
+    switch (end.verb) {
+      case "nack":
+        return message.nack(end.reason, end.delay === undefined ? {} : { delay: end.delay });
+      case "release":
+        return message.release({ delay: end.delay });
+      default:
+        return message.deadLetter(end.reason, { description: end.description });
+    }
+  }
+
+  /** @internal */
+  static settlement(failure: Failure, message: Delivery): Settlement {
+    const { verb, ...how } = failure.#end;
+    return { [verb]: message, ...how } as unknown as Settlement;
   }
 }
 Object.defineProperty(Failure.prototype, "name", { value: "Failure" });

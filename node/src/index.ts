@@ -8,6 +8,7 @@
  * @module
  */
 
+export type { BatchOptions } from "./batches.js";
 export {
   type Capabilities,
   type Client,
@@ -89,12 +90,21 @@ export type {
   QueueOptions,
   RuntimeOptions,
 } from "./options.js";
+export type { Producer, ProducerOptions, ProducerReport } from "./producer.js";
 export type { AcceptNextOptions, AcceptOptions, Queue, SendOptions, Settlement } from "./queue.js";
 export type { ReceiveOptions } from "./receive.js";
 export type { Results, SendOutcome, SettleOutcome } from "./results.js";
 export { Runtime } from "./runtime.js";
 export type { Session } from "./session.js";
-export type { Handler, HandlerContext, ProcessOptions, RunOptions, Worker } from "./worker.js";
+export type {
+  BatchHandler,
+  Handler,
+  HandlerContext,
+  ProcessBatchesOptions,
+  ProcessOptions,
+  RunOptions,
+  Worker,
+} from "./worker.js";
 export {
   type CloseOptions,
   type EnqueueOptions,

@@ -48,6 +48,7 @@ interface Native {
   consumeSession: Verb;
   dropConsumer: Verb;
   next: Verb;
+  nextMessages: Verb;
   waitChanged: Verb;
   stopConsumer: Verb;
   drainConsumer: Verb;
@@ -55,6 +56,11 @@ interface Native {
   pauseConsumer: Verb;
   resumeConsumer: Verb;
   resetConsumerBreaker: Verb;
+  openProducer: Verb;
+  dropProducer: Verb;
+  produce: Verb;
+  flushProducer: Verb;
+  closeProducer: Verb;
   dropSession: Verb;
   receiveOfSession: Verb;
   renewSession: Verb;

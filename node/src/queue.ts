@@ -1,5 +1,6 @@
 /** Queues: everything that is done with messages begins here. */
 
+import { checkBatches } from "./batches.js";
 import {
   checkDuration,
   checkOptions,
@@ -40,6 +41,7 @@ import {
 } from "./message.js";
 import { native } from "./native.js";
 import type { BreakerState } from "./options.js";
+import { Producer, type ProducerOptions } from "./producer.js";
 import { type ReceiveOptions, receive, WAIT } from "./receive.js";
 import {
   type Many,
@@ -52,7 +54,14 @@ import {
   type SettleOutcome,
 } from "./results.js";
 import { readSession, type Session } from "./session.js";
-import { type Handler, type ProcessOptions, Worker } from "./worker.js";
+import {
+  type BatchHandler,
+  type Handler,
+  PROCESS_BATCHES_OPTIONS,
+  type ProcessBatchesOptions,
+  type ProcessOptions,
+  Worker,
+} from "./worker.js";
 
 /** What a message may carry, and the signal of its send. */
 export interface SendOptions extends MessageOptions, SignalOptions {}
@@ -167,6 +176,11 @@ export class Queue<T = unknown> {
     return receive(native.receive, this.#slot, this.#source, options);
   }
 
+  /** Sends in batches what many parts of a program give it one by one. */
+  producer(options?: ProducerOptions): Producer<T> {
+    return new Producer<T>(this.#slot, this.#source, options);
+  }
+
   /** Messages one after the other, for `for await`, their locks kept until each is settled. */
   consume(options?: ConsumeOptions): Consumer<T> {
     return new Consumer<T>({ consume: native.consume, slot: this.#slot }, this.#source, options);
@@ -177,6 +191,16 @@ export class Queue<T = unknown> {
    */
   process(handler: Handler<T>, options?: ProcessOptions<T>): Worker<T> {
     return new Worker<T>(this.#slot, this.#source, handler, options);
+  }
+
+  /**
+   * Handles messages in batches until it is drained: what the handler does not name as failed is acked.
+   */
+  processBatches(handler: BatchHandler<T>, options: ProcessBatchesOptions<T> = {}): Worker<T> {
+    checkOptions("processBatches", PROCESS_BATCHES_OPTIONS, options);
+    const settle = (settlements: Settlement[]) => this.settle(settlements);
+    const batching = { batches: checkBatches(options), settle };
+    return new Worker<T>(this.#slot, this.#source, handler, options, batching);
   }
 
   /** Acks many deliveries of this queue: result i belongs to delivery i. */

@@ -3,6 +3,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { offAbort, onAbort } from "./abort.js";
+import { BATCH_OPTIONS, type Batches, type BatchOptions, errorsOf } from "./batches.js";
 import { checkFunction, checkOptions, checkSignal } from "./check.js";
 import {
   CONCURRENCY,
@@ -18,6 +19,8 @@ import { type CancelCause, Delivery, type SignalOptions, type Source } from "./d
 import { CancelledError, LockLostError, QueueError } from "./errors.js";
 import { type ErrorClass, Failure, failureOf } from "./failure.js";
 import { native } from "./native.js";
+import type { Settlement } from "./queue.js";
+import type { Results, SettleOutcome } from "./results.js";
 import { onEnd } from "./signals.js";
 
 /** What a handler is told beside its message. */
@@ -36,6 +39,25 @@ export interface HandlerContext {
  * that it settled itself stays so.
  */
 export type Handler<T> = (message: Delivery<T>, context: HandlerContext) => unknown;
+
+/**
+ * Handles messages together, at most one of each session. When it returns, or its promise resolves to,
+ * nothing, all are acked. It may give a `Map` of errors by position, or an array with an error or
+ * `undefined` for each message: what failed is nacked, or what a `Failure` says is done, and comes again
+ * alone. When it throws, all have failed. All is settled with one call, but for what it settled itself.
+ *
+ * `message.cancelled` tells of one whose lock was lost; the signal is aborted when work on all is to stop.
+ */
+export type BatchHandler<T> = (messages: Delivery<T>[], context: HandlerContext) => unknown;
+
+/** How batches are handled. `concurrency` counts messages; as many as the batches have. */
+export interface ProcessBatchesOptions<T = unknown> extends ProcessOptions<T>, BatchOptions {}
+
+/** What a worker for batches needs beside. @internal */
+export interface Batching {
+  batches: Batches;
+  settle: (settlements: Settlement[]) => Promise<Results<SettleOutcome>>;
+}
 
 /** How messages are handled. `concurrency` is how many at one time; of a session always one. */
 export interface ProcessOptions<T = unknown> extends ConsumerOptions, SignalOptions {
@@ -70,6 +92,7 @@ const OPTIONS: ReadonlySet<string> = new Set([
   "onError",
   "signal",
 ]);
+export const PROCESS_BATCHES_OPTIONS: ReadonlySet<string> = new Set([...OPTIONS, ...BATCH_OPTIONS]);
 const RUN_OPTIONS: ReadonlySet<string> = new Set(["signals"]);
 
 /** How long handlers that are to stop may take to do so before they are left behind. */
@@ -85,7 +108,8 @@ export class Worker<T = unknown> implements AsyncDisposable {
 
   readonly #feed: Feed<T>;
   readonly #source: Source;
-  readonly #handler: Handler<T>;
+  readonly #handler: Handler<T> | BatchHandler<T>;
+  readonly #batching: Batching | undefined;
   readonly #options: ProcessOptions<T>;
   /** What each lane works on. */
   readonly #hands: (Hand<T> | undefined)[];
@@ -94,19 +118,34 @@ export class Worker<T = unknown> implements AsyncDisposable {
   #ask!: (deadline: number) => void;
 
   /** @internal */
-  constructor(queue: number, source: Source, handler: Handler<T>, options: ProcessOptions<T> = {}) {
+  constructor(
+    queue: number,
+    source: Source,
+    handler: Handler<T> | BatchHandler<T>,
+    options: ProcessOptions<T> = {},
+    batching?: Batching,
+  ) {
     checkFunction("handler", handler);
-    checkOptions("process", OPTIONS, options);
+    if (batching === undefined) checkOptions("process", OPTIONS, options);
     for (const name of ["classify", "onCancel", "onError"] as const) {
       if (options[name] !== undefined) checkFunction(name, options[name]);
     }
     const deadline = checkDeadline(options.drain ?? DRAIN);
     const signal = checkSignal(options.signal);
-    this.#feed = new Feed<T>({ consume: native.consume, slot: queue }, source, options);
+    const batches = batching?.batches;
+    const hands = batches && batches.size * batches.concurrency;
+    const concurrency = options.concurrency ?? hands ?? CONCURRENCY;
+    this.#feed = new Feed<T>(
+      { consume: native.consume, slot: queue },
+      source,
+      { ...options, concurrency },
+      batches,
+    );
     this.#source = source;
     this.#handler = handler;
+    this.#batching = batching;
     this.#options = options;
-    this.#hands = new Array(options.concurrency ?? CONCURRENCY).fill(undefined);
+    this.#hands = new Array(batches?.concurrency ?? concurrency).fill(undefined);
     this.#asked = new Promise((resolve) => {
       this.#ask = resolve;
     });
@@ -186,6 +225,7 @@ export class Worker<T = unknown> implements AsyncDisposable {
 
   /** Handles one message after the other. */
   async #work(lane: number): Promise<void> {
+    if (this.#batching !== undefined) return this.#workOnBatches(lane, this.#batching);
     for (;;) {
       const message = await this.#feed.next();
       if (message === undefined) return;
@@ -195,12 +235,60 @@ export class Worker<T = unknown> implements AsyncDisposable {
     }
   }
 
+  /** Handles one batch after the other. */
+  async #workOnBatches(lane: number, batching: Batching): Promise<void> {
+    for (;;) {
+      const messages = await this.#feed.nextBatch();
+      if (messages.length === 0) return;
+      await this.#handleAll(lane, messages, batching);
+      for (const message of messages) if (!message.settled) Delivery.forget(message);
+    }
+  }
+
+  async #handleAll(lane: number, messages: Delivery<T>[], { settle }: Batching): Promise<void> {
+    const hand = new Hand<T>(messages, this.#source.name);
+    this.#hands[lane] = hand;
+    let errors: unknown[];
+    try {
+      errors = errorsOf(messages.length, await (this.#handler as BatchHandler<T>)(messages, hand));
+    } catch (error) {
+      this.#tell(error);
+      // What is thrown may be anything, and is a failure.
+      errors = messages.map(() => error ?? new Error("the handler threw nothing"));
+    } finally {
+      this.#hands[lane] = undefined;
+    }
+    const settlements: Settlement[] = [];
+    const settled: Delivery<T>[] = [];
+    for (const [position, message] of messages.entries()) {
+      // What a drain takes it has given back.
+      if (message.settled || message.cancelled === "drained") continue;
+      const error = errors[position];
+      settled.push(message);
+      if (error === undefined || error === null) {
+        settlements.push({ ack: message });
+      } else {
+        const failure = failureOf(error, this.#classOf(error));
+        settlements.push(Failure.settlement(failure, message));
+      }
+    }
+    if (settlements.length === 0) return;
+    try {
+      const results = await settle(settlements);
+      for (const [index, { error }] of results.entries()) {
+        if (error !== undefined && hand.cause === undefined) this.#tell(error, settled[index]);
+      }
+    } catch (error) {
+      this.#tell(error);
+    }
+  }
+
   async #handle(lane: number, message: Delivery<T>): Promise<void> {
-    const hand = new Hand<T>(message, this.#source.name);
+    const hand = new Hand<T>([message], this.#source.name);
     this.#hands[lane] = hand;
     let settlement: () => Promise<void>;
     try {
-      await this.#handler(message, hand);
+      await (this.#handler as Handler<T>)(message, hand);
       settlement = () => message.ack();
     } catch (error) {
       this.#tell(error, message);
@@ -246,13 +334,12 @@ export class Worker<T = unknown> implements AsyncDisposable {
   #interrupt(): void {
     for (const hand of this.#hands) {
       if (hand === undefined || hand.cause !== undefined) continue;
-      const { cancelled } = hand.message;
-      if (cancelled === undefined) continue;
-      hand.cancel(cancelled);
-      try {
-        this.#options.onCancel?.(hand.message, cancelled);
-      } catch (thrown) {
-        surface(thrown);
+      for (const [message, cause] of hand.newlyCancelled()) {
+        try {
+          this.#options.onCancel?.(message, cause);
+        } catch (thrown) {
+          surface(thrown);
+        }
       }
     }
   }
@@ -275,14 +362,16 @@ function surface(thrown: unknown): void {
 
 /** What a handler works on. Most never look at their signal, which is made for those who do. */
 class Hand<T> implements HandlerContext {
-  readonly message: Delivery<T>;
   /** Why it is to stop, once it was told. */
   cause: CancelCause | undefined;
+  readonly #messages: Delivery<T>[];
+  /** Those that were told of. */
+  readonly #told = new Set<Delivery<T>>();
   readonly #queue: string;
   #controller: AbortController | undefined;
 
-  constructor(message: Delivery<T>, queue: string) {
-    this.message = message;
+  constructor(messages: Delivery<T>[], queue: string) {
+    this.#messages = messages;
     this.#queue = queue;
   }
 
@@ -294,7 +383,21 @@ class Hand<T> implements HandlerContext {
     return this.#controller.signal;
   }
 
-  cancel(cause: CancelCause): void {
+  /** Messages that work is to stop on and nobody was told of; with the last one, all of it is. */
+  newlyCancelled(): [Delivery<T>, CancelCause][] {
+    const found: [Delivery<T>, CancelCause][] = [];
+    for (const message of this.#messages) {
+      const cause = this.#told.has(message) ? undefined : message.cancelled;
+      if (cause === undefined) continue;
+      this.#told.add(message);
+      found.push([message, cause]);
+    }
+    const over = (message: Delivery<T>) => message.settled || this.#told.has(message);
+    if (found[0] !== undefined && this.#messages.every(over)) this.#cancel(found[0][1]);
+    return found;
+  }
+
+  #cancel(cause: CancelCause): void {
     this.cause = cause;
     this.#controller?.abort(this.#reason(cause));
   }

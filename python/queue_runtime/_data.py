@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 if TYPE_CHECKING:
     from queue_runtime import sync
-    from queue_runtime._native import AsyncDelivery
+    from queue_runtime._native import AsyncDelivery, Message
     from queue_runtime.errors import QueueError
 
     _Delivery = TypeVar("_Delivery", AsyncDelivery, sync.Delivery)
@@ -183,6 +183,19 @@ class DrainReport:
             self.released + other.released,
             self.abandoned + other.abandoned,
         )
+
+
+@dataclass(frozen=True)
+class ProducerReport:
+    """What became of everything that a producer accepted."""
+
+    #: Stored.
+    sent: int
+    #: Answered with an error.
+    failed: int
+    #: Not answered by the deadline, in their order. The batch that was on its way then may have
+    #: been stored all the same.
+    unsent: list[Message]
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
+from queue_runtime._data import Settlement
 from queue_runtime.errors import CircuitOpenError, QueueError, ThrottledError
 
 if TYPE_CHECKING:
@@ -65,6 +66,14 @@ class Failure(Exception):
         """No attempt will ever succeed: to the dead letters, with the reason in a word and at
         length."""
         return cls("dead_letter", reason, description)
+
+    def settlement(self, delivery: Any) -> Settlement[Any]:
+        """How the delivery ends, for `Queue.settle`."""
+        if self._verb == "nack":
+            return Settlement.nack(delivery, self._reason, delay=self._delay)
+        if self._verb == "release":
+            return Settlement.release(delivery, delay=self._delay)
+        return Settlement.dead_letter(delivery, self._reason, self._description)
 
     def _settle(self, delivery: AsyncDelivery | sync.Delivery) -> Any:
         """Settles the delivery: to be awaited where deliveries are."""

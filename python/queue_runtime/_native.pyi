@@ -13,6 +13,7 @@ from queue_runtime._data import (
     DeadLetter,
     DrainReport,
     PeekedMessage,
+    ProducerReport,
     RedriveReport,
     Settlement,
     Statistics,
@@ -207,7 +208,7 @@ class AsyncQueue:
     def consume(
         self,
         *,
-        concurrency: int = 16,
+        concurrency: int | None = None,
         prefetch: int | None = None,
         prefetch_bytes: int = 67108864,
         max_messages: int | None = None,
@@ -221,7 +222,22 @@ class AsyncQueue:
         session_idle: _Seconds | None = None,
         session_max_messages: int | None = None,
         session_max_time: _Seconds | None = None,
+        batch_size: int | None = None,
+        batch_bytes: int | None = None,
+        batch_linger: _Seconds | None = None,
+        min_batch_size: int | None = None,
+        target_batch_duration: _Seconds | None = None,
     ) -> AsyncConsumer: ...
+    def producer(
+        self,
+        *,
+        batch_size: int = 100,
+        batch_bytes: int = 4194304,
+        linger: _Seconds | None = None,
+        max_pending: int = 10000,
+        max_pending_bytes: int = 67108864,
+        on_full: Literal["wait", "error"] = "wait",
+    ) -> AsyncProducer: ...
     def ack_many(self, deliveries: Iterable[AsyncDelivery], /) -> Call[SettleResults]: ...
     def settle(
         self, settlements: Iterable[Settlement[AsyncDelivery]], /
@@ -344,6 +360,7 @@ class AsyncSession:
 class AsyncConsumer:
     def __aiter__(self) -> Self: ...
     def __anext__(self) -> Call[AsyncDelivery]: ...
+    def next_batch(self) -> Call[list[AsyncDelivery]]: ...
     def close(self) -> Call[None]: ...
     def drain(self, deadline: _Seconds | None = None) -> Call[DrainReport]: ...
     def status(self) -> ConsumerStatus: ...
@@ -353,6 +370,52 @@ class AsyncConsumer:
     def wait_changed(self) -> Call[None]: ...
     def __aenter__(self) -> Call[Self]: ...
     def __aexit__(self, *exc_info: object) -> Call[None]: ...
+
+@final
+class AsyncProducer:
+    def send(
+        self,
+        body: _Body | Message | None = None,
+        /,
+        *,
+        json: Any = ...,
+        id: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        session: str | None = None,
+        correlation_id: str | None = None,
+        content_type: str | None = None,
+        ttl: _Seconds | None = None,
+        delay: _Seconds | None = None,
+        dedup_id: str | None = None,
+    ) -> Call[SendResult]: ...
+    def try_send(self, message: _Body | Message, /) -> Call[SendResult]: ...
+    def flush(self) -> Call[None]: ...
+    def close(self, deadline: _Seconds | None = None) -> Call[ProducerReport]: ...
+    def __aenter__(self) -> Call[Self]: ...
+    def __aexit__(self, *exc_info: object) -> Call[ProducerReport]: ...
+
+@final
+class SyncProducer:
+    def send(
+        self,
+        body: _Body | Message | None = None,
+        /,
+        *,
+        json: Any = ...,
+        id: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        session: str | None = None,
+        correlation_id: str | None = None,
+        content_type: str | None = None,
+        ttl: _Seconds | None = None,
+        delay: _Seconds | None = None,
+        dedup_id: str | None = None,
+    ) -> SendResult: ...
+    def try_send(self, message: _Body | Message, /) -> SendResult: ...
+    def flush(self) -> None: ...
+    def close(self, deadline: _Seconds | None = None) -> ProducerReport: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *exc_info: object) -> None: ...
 
 @final
 class SyncClient:
@@ -402,7 +465,7 @@ class SyncQueue:
     def consume(
         self,
         *,
-        concurrency: int = 16,
+        concurrency: int | None = None,
         prefetch: int | None = None,
         prefetch_bytes: int = 67108864,
         max_messages: int | None = None,
@@ -416,7 +479,22 @@ class SyncQueue:
         session_idle: _Seconds | None = None,
         session_max_messages: int | None = None,
         session_max_time: _Seconds | None = None,
+        batch_size: int | None = None,
+        batch_bytes: int | None = None,
+        batch_linger: _Seconds | None = None,
+        min_batch_size: int | None = None,
+        target_batch_duration: _Seconds | None = None,
     ) -> SyncConsumer: ...
+    def producer(
+        self,
+        *,
+        batch_size: int = 100,
+        batch_bytes: int = 4194304,
+        linger: _Seconds | None = None,
+        max_pending: int = 10000,
+        max_pending_bytes: int = 67108864,
+        on_full: Literal["wait", "error"] = "wait",
+    ) -> SyncProducer: ...
     def ack_many(self, deliveries: Iterable[SyncDelivery], /) -> SettleResults: ...
     def settle(self, settlements: Iterable[Settlement[SyncDelivery]], /) -> SettleResults: ...
     def extend_many(
@@ -537,6 +615,7 @@ class SyncSession:
 class SyncConsumer:
     def __iter__(self) -> Self: ...
     def __next__(self) -> SyncDelivery: ...
+    def next_batch(self) -> list[SyncDelivery]: ...
     def close(self) -> None: ...
     def drain(self, deadline: _Seconds | None = None) -> DrainReport: ...
     def status(self) -> ConsumerStatus: ...

@@ -12,7 +12,8 @@ from datetime import timedelta
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, TypeVar
 
-from queue_runtime._data import ConsumerStatus, DrainReport
+from queue_runtime._batch import Batch, Outcome, all_failed, all_released, consumer_options, ends
+from queue_runtime._data import ConsumerStatus, DrainReport, Settlement
 from queue_runtime._failure import Classify, Failure, failure_of
 from queue_runtime._native import SyncClient, SyncConsumer, SyncDelivery, SyncQueue
 from queue_runtime._signals import on_end
@@ -27,6 +28,8 @@ _log = logging.getLogger("queue_runtime.worker")
 
 _Handler = Callable[[SyncDelivery], object]
 _H = TypeVar("_H", bound=_Handler)
+_BatchHandler = Callable[[list[SyncDelivery]], Outcome]
+_B = TypeVar("_B", bound=_BatchHandler)
 _OnCancel = Callable[[SyncDelivery, str], object]
 
 #: Seconds that handlers which are to stop may take to do so, before they are left behind.
@@ -77,7 +80,7 @@ class Worker:
         self._classify = {} if classify is None else classify
         self._on_cancel = on_cancel
         self._options = options
-        self._handlers: list[tuple[SyncQueue, _Handler]] = []
+        self._starts: list[Callable[[], _Crew]] = []
         self._crews: list[_Crew] = []
         self._paused = False
         # The one thing that a signal may interrupt itself at, and still do.
@@ -94,7 +97,58 @@ class Worker:
         def register(handler: _H) -> _H:
             if inspect.iscoroutinefunction(handler):
                 raise TypeError("an async handler needs queue_runtime.Worker")
-            self._handlers.append((queue, handler))
+            self._starts.append(lambda: _Crew(self, queue, self._options, handler))
+            return handler
+
+        return register
+
+    def batch_handler(
+        self,
+        queue: str | SyncQueue,
+        *,
+        batch_size: int = 100,
+        batch_bytes: int = 4 * 1024 * 1024,
+        batch_linger: float | timedelta = 0.005,
+        batch_concurrency: int = 1,
+        min_batch_size: int | None = None,
+        target_batch_duration: float | timedelta | None = None,
+        **options: Unpack[QueueOptions],
+    ) -> Callable[[_B], _B]:
+        """Registers the function below as the handler of batches of a queue: it is given a list of
+        deliveries, at most one of each session.
+
+        When it returns nothing, all are acked. It may return failures by position, or one result
+        for each message: an exception fails that message, as if a handler had raised it, and it
+        comes again alone. When it raises, all have failed. All is settled with one call. When the
+        lock of one is lost, `cancelled` of that delivery says so, and `on_cancel` is told.
+
+        Args:
+            queue: which queue, opened with the options.
+            batch_size: messages of a batch, at most; as many are handed over at once.
+            batch_bytes: their bytes, at most (one message may have more).
+            batch_linger: how long a batch waits for more, from its first message on.
+            batch_concurrency: batches that are handled at one time.
+            min_batch_size: the least size, where sizes adapt; 1.
+            target_batch_duration: sizes adapt so that a batch takes about so long.
+        """
+        if not isinstance(queue, SyncQueue):
+            queue = self._client.queue(queue, **options)
+        consuming = consumer_options(
+            self._options,
+            batch_size=batch_size,
+            batch_bytes=batch_bytes,
+            batch_linger=batch_linger,
+            batch_concurrency=batch_concurrency,
+            min_batch_size=min_batch_size,
+            target_batch_duration=target_batch_duration,
+        )
+
+        def register(handler: _B) -> _B:
+            if inspect.iscoroutinefunction(handler):
+                raise TypeError("an async handler needs queue_runtime.Worker")
+            self._starts.append(
+                lambda: _BatchCrew(self, queue, consuming, handler, batch_concurrency)
+            )
             return handler
 
         return register
@@ -112,11 +166,8 @@ class Worker:
         report = None
         try:
             with on_end(self.stop, wanted=signals):
-                for queue, handler in self._handlers:
-                    consumer = queue.consume(**self._options)
-                    if self._paused:
-                        consumer.pause()
-                    self._crews.append(_Crew(self, queue, consumer, handler))
+                for start in self._starts:
+                    self._crews.append(start())
                 threads = [thread for crew in self._crews for thread in crew.threads]
                 last = _Countdown(len(threads), lambda: stopping.put(self._drain))
                 for crew in self._crews:
@@ -213,7 +264,7 @@ class _Lane:
 
     def __init__(self) -> None:
         #: What its handler works on.
-        self.delivery: SyncDelivery | None = None
+        self.delivery: SyncDelivery | Batch[SyncDelivery] | None = None
         #: What it worked on when the alarm was raised.
         self.alarmed: SyncDelivery | None = None
 
@@ -222,14 +273,21 @@ class _Crew:
     """The threads of one queue."""
 
     def __init__(
-        self, worker: Worker, queue: SyncQueue, consumer: SyncConsumer, handler: _Handler
+        self,
+        worker: Worker,
+        queue: SyncQueue,
+        options: ConsumerOptions,
+        handler: Callable[..., object],
+        lanes: int | None = None,
     ) -> None:
         self.queue = queue
-        self.consumer = consumer
+        self.consumer: SyncConsumer = queue.consume(**options)
+        if worker._paused:
+            self.consumer.pause()
         self._handler = handler
         self._classify = worker._classify
         self._on_cancel = worker._on_cancel
-        self._lanes = [_Lane() for _ in range(worker._options.get("concurrency", 16))]
+        self._lanes = [_Lane() for _ in range(lanes or options.get("concurrency", 16))]
         # Daemons, since a handler that does not stop must not keep the program.
         self.threads = [
             threading.Thread(
@@ -248,17 +306,20 @@ class _Crew:
 
     def _run(self, lane: _Lane) -> None:
         try:
-            for delivery in self.consumer:
-                lane.delivery = delivery
-                if delivery.cancelled is None:
-                    self._handle(delivery)
-                # Not to be held while the next one is waited for.
-                lane.delivery = lane.alarmed = None
-                del delivery
+            self._work(lane)
         except ClosedError:
             _log.debug("the runtime of %r was shut down", self.queue.name)
         finally:
             self._last.end()
+
+    def _work(self, lane: _Lane) -> None:
+        for delivery in self.consumer:
+            lane.delivery = delivery
+            if delivery.cancelled is None:
+                self._handle(delivery)
+            # Not to be held while the next one is waited for.
+            lane.delivery = lane.alarmed = None
+            del delivery
 
     def _handle(self, delivery: SyncDelivery) -> None:
         try:
@@ -294,17 +355,63 @@ class _Crew:
 
     def _alarm(self) -> None:
         for lane in self._lanes:
-            delivery = lane.delivery
-            cause = None if delivery is None else delivery.cancelled
-            if delivery is None or cause is None or lane.alarmed is delivery:
+            at_work = lane.delivery
+            if isinstance(at_work, Batch):
+                for delivery, why in at_work.newly_cancelled():
+                    self._tell(delivery, why)
                 continue
-            lane.alarmed = delivery
-            _log.warning("the handler of %r is to stop: %s", delivery, cause)
-            if self._on_cancel is not None:
-                try:
-                    self._on_cancel(delivery, cause)
-                except Exception:
-                    _log.exception("on_cancel failed")
+            cause = None if at_work is None else at_work.cancelled
+            if at_work is None or cause is None or lane.alarmed is at_work:
+                continue
+            lane.alarmed = at_work
+            self._tell(at_work, cause)
+
+    def _tell(self, delivery: SyncDelivery, cause: str) -> None:
+        _log.warning("the handler of %r is to stop: %s", delivery, cause)
+        if self._on_cancel is not None:
+            try:
+                self._on_cancel(delivery, cause)
+            except Exception:
+                _log.exception("on_cancel failed")
+
+
+class _BatchCrew(_Crew):
+    """The threads of one queue whose messages are handled in batches."""
+
+    def _work(self, lane: _Lane) -> None:
+        while deliveries := self.consumer.next_batch():
+            lane.delivery = batch = Batch(deliveries)
+            self._handle_all(batch)
+            # Not to be held while the next ones are waited for.
+            lane.delivery = None
+            del batch, deliveries
+
+    def _handle_all(self, batch: Batch[SyncDelivery]) -> None:
+        try:
+            settlements = ends(batch, self._handler(batch), self._classify)
+        except Exception as error:
+            if isinstance(error, Failure):
+                _log.info("the handler of %d messages failed: %s", len(batch), error)
+            else:
+                _log.exception("the handler of %d messages failed", len(batch))
+            settlements = all_failed(batch, error, self._classify)
+        except BaseException:
+            # It ends its thread, which is no fault of the messages.
+            self._settle_all(all_released(batch))
+            raise
+        self._settle_all(settlements)
+
+    def _settle_all(self, settlements: list[Settlement[SyncDelivery]]) -> None:
+        if not settlements:
+            return
+        try:
+            results = self.queue.settle(settlements)
+        except Exception as error:
+            _log.warning("%d messages were not settled: %s", len(settlements), error)
+            return
+        for settlement, result in zip(settlements, results, strict=True):
+            if result.error is not None:
+                _log.warning("%r was not settled: %s", settlement.delivery, result.error)
 
 
 def _settle(delivery: SyncDelivery, how: Callable[[SyncDelivery], object]) -> None:

@@ -12,7 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
-from queue_runtime._data import ConsumerStatus, DrainReport
+from queue_runtime._batch import Batch, Outcome, all_failed, all_released, consumer_options, ends
+from queue_runtime._data import ConsumerStatus, DrainReport, Settlement
 from queue_runtime._failure import Classify, Failure, failure_of
 from queue_runtime._native import AsyncClient, AsyncConsumer, AsyncDelivery, AsyncQueue
 from queue_runtime._signals import on_end
@@ -27,6 +28,10 @@ _log = logging.getLogger("queue_runtime.worker")
 
 _Handler = Callable[[AsyncDelivery], Awaitable[object]] | Callable[[AsyncDelivery], object]
 _H = TypeVar("_H", bound=_Handler)
+_BatchHandler = (
+    Callable[[list[AsyncDelivery]], Awaitable[Outcome]] | Callable[[list[AsyncDelivery]], Outcome]
+)
+_B = TypeVar("_B", bound=_BatchHandler)
 _OnCancel = Callable[[AsyncDelivery, str], object]
 
 #: After so many messages in a row a lane gives the event loop a turn: handlers that never wait
@@ -79,7 +84,7 @@ class Worker:
         self._classify = {} if classify is None else classify
         self._on_cancel = on_cancel
         self._options = options
-        self._handlers: list[tuple[AsyncQueue, _Handler]] = []
+        self._starts: list[Callable[[], _Crew]] = []
         self._crews: list[_Crew] = []
         self._paused = False
         self._stopping: asyncio.Future[float | timedelta] | None = None
@@ -93,7 +98,57 @@ class Worker:
             queue = self._client.queue(queue, **options)
 
         def register(handler: _H) -> _H:
-            self._handlers.append((queue, handler))
+            self._starts.append(lambda: _Crew(self, queue, self._options, handler))
+            return handler
+
+        return register
+
+    def batch_handler(
+        self,
+        queue: str | AsyncQueue,
+        *,
+        batch_size: int = 100,
+        batch_bytes: int = 4 * 1024 * 1024,
+        batch_linger: float | timedelta = 0.005,
+        batch_concurrency: int = 1,
+        min_batch_size: int | None = None,
+        target_batch_duration: float | timedelta | None = None,
+        **options: Unpack[QueueOptions],
+    ) -> Callable[[_B], _B]:
+        """Registers the function below as the handler of batches of a queue: it is given a list of
+        deliveries, at most one of each session.
+
+        When it returns nothing, all are acked. It may return failures by position, or one result
+        for each message: an exception fails that message, as if a handler had raised it, and it
+        comes again alone. When it raises, all have failed. All is settled with one call. When the
+        lock of one is lost, `cancelled` of that delivery says so and `on_cancel` is told; when work
+        on all of them is to stop, the handler is cancelled.
+
+        Args:
+            queue: which queue, opened with the options.
+            batch_size: messages of a batch, at most; as many are handed over at once.
+            batch_bytes: their bytes, at most (one message may have more).
+            batch_linger: how long a batch waits for more, from its first message on.
+            batch_concurrency: batches that are handled at one time.
+            min_batch_size: the least size, where sizes adapt; 1.
+            target_batch_duration: sizes adapt so that a batch takes about so long.
+        """
+        if not isinstance(queue, AsyncQueue):
+            queue = self._client.queue(queue, **options)
+        consuming = consumer_options(
+            self._options,
+            batch_size=batch_size,
+            batch_bytes=batch_bytes,
+            batch_linger=batch_linger,
+            batch_concurrency=batch_concurrency,
+            min_batch_size=min_batch_size,
+            target_batch_duration=target_batch_duration,
+        )
+
+        def register(handler: _B) -> _B:
+            self._starts.append(
+                lambda: _BatchCrew(self, queue, consuming, handler, batch_concurrency)
+            )
             return handler
 
         return register
@@ -115,11 +170,8 @@ class Worker:
 
         try:
             with on_end(end, wanted=signals):
-                for queue, handler in self._handlers:
-                    consumer = queue.consume(**self._options)
-                    if self._paused:
-                        consumer.pause()
-                    self._crews.append(_Crew(self, queue, consumer, handler))
+                for start in self._starts:
+                    self._crews.append(start())
                 lanes = [lane.task for crew in self._crews for lane in crew.lanes]
                 at_work = set(lanes)
                 while at_work and not stopping.done():
@@ -187,7 +239,7 @@ class _Lane:
 
     def __init__(self) -> None:
         #: What its handler works on.
-        self.delivery: AsyncDelivery | None = None
+        self.delivery: AsyncDelivery | Batch[AsyncDelivery] | None = None
         #: Whether its handler was cancelled because of that.
         self.interrupted = False
 
@@ -196,15 +248,22 @@ class _Crew:
     """The lanes of one queue."""
 
     def __init__(
-        self, worker: Worker, queue: AsyncQueue, consumer: AsyncConsumer, handler: _Handler
+        self,
+        worker: Worker,
+        queue: AsyncQueue,
+        options: ConsumerOptions,
+        handler: Callable[..., object],
+        lanes: int | None = None,
     ) -> None:
         self.queue = queue
-        self.consumer = consumer
+        self.consumer: AsyncConsumer = queue.consume(**options)
+        if worker._paused:
+            self.consumer.pause()
         self._handler = handler
         self._classify = worker._classify
         self._on_cancel = worker._on_cancel
         self._over = False
-        self.lanes = [_Lane() for _ in range(worker._options.get("concurrency", 16))]
+        self.lanes = [_Lane() for _ in range(lanes or options.get("concurrency", 16))]
         self._is_async = inspect.iscoroutinefunction(handler)
         self._threads = (
             None if self._is_async else ThreadPoolExecutor(len(self.lanes), "queue_runtime")
@@ -275,14 +334,13 @@ class _Crew:
             # It fails where the message is somebody else's by now: then it is not in hand any more.
             await settlement
 
-    async def _call(self, lane: _Lane, delivery: AsyncDelivery) -> None:
+    async def _call(self, lane: _Lane, delivery: AsyncDelivery | Batch[AsyncDelivery]) -> object:
         """Runs the handler, which may be interrupted meanwhile."""
         lane.delivery = delivery
         try:
             if self._is_async:
-                await self._handler(delivery)  # type: ignore[misc]
-            else:
-                await self._call_in_thread(delivery)
+                return await self._handler(delivery)  # type: ignore[misc]
+            return await self._call_in_thread(delivery)
         finally:
             lane.delivery = None
             if lane.interrupted:
@@ -292,12 +350,12 @@ class _Crew:
                 if uncancel is not None:
                     uncancel()
 
-    async def _call_in_thread(self, delivery: AsyncDelivery) -> None:
+    async def _call_in_thread(self, delivery: AsyncDelivery | Batch[AsyncDelivery]) -> object:
         context = contextvars.copy_context()
         loop = asyncio.get_running_loop()
         called = loop.run_in_executor(self._threads, context.run, self._handler, delivery)
         try:
-            await asyncio.shield(called)
+            return await asyncio.shield(called)
         except asyncio.CancelledError:
             # A thread cannot be cancelled: its message stays in hand until it has ended, unless a
             # drain has given it back.
@@ -321,18 +379,67 @@ class _Crew:
 
     def _interrupt(self) -> None:
         for lane in self.lanes:
-            delivery = lane.delivery
-            cause = None if delivery is None else delivery.cancelled
-            if delivery is None or cause is None or lane.interrupted:
+            at_work = lane.delivery
+            if at_work is None or lane.interrupted:
                 continue
-            _log.warning("the handler of %s is cancelled: %s", repr(delivery), cause)
-            lane.interrupted = True
-            lane.task.cancel(cause)
-            if self._on_cancel is not None:
-                try:
-                    self._on_cancel(delivery, cause)
-                except Exception:
-                    _log.exception("on_cancel failed")
+            cause = at_work.cancelled
+            if cause is not None:
+                lane.interrupted = True
+                lane.task.cancel(cause)
+            if isinstance(at_work, Batch):
+                for delivery, why in at_work.newly_cancelled():
+                    self._alarm(delivery, why)
+            elif cause is not None:
+                self._alarm(at_work, cause)
+
+    def _alarm(self, delivery: AsyncDelivery, cause: str) -> None:
+        _log.warning("the handler of %s is cancelled: %s", repr(delivery), cause)
+        if self._on_cancel is not None:
+            try:
+                self._on_cancel(delivery, cause)
+            except Exception:
+                _log.exception("on_cancel failed")
+
+
+class _BatchCrew(_Crew):
+    """The lanes of one queue whose messages are handled in batches."""
+
+    async def _work(self, lane: _Lane) -> None:
+        while deliveries := await self.consumer.next_batch():
+            await self._handle_all(lane, Batch(deliveries))
+            # Not to be held while the next ones are waited for.
+            del deliveries
+            # Handlers that never wait would keep the event loop from everybody else.
+            await asyncio.sleep(0)
+
+    async def _handle_all(self, lane: _Lane, batch: Batch[AsyncDelivery]) -> None:
+        try:
+            settlements = ends(batch, await self._call(lane, batch), self._classify)
+        except asyncio.CancelledError:
+            if self._over:
+                await self._settle_all(all_released(batch))
+                raise
+            failure = Failure.retry(f"the handler was cancelled: {batch.cancelled}")
+            settlements = all_failed(batch, failure, self._classify)
+        except Exception as error:
+            if isinstance(error, Failure):
+                _log.info("the handler of %d messages failed: %s", len(batch), error)
+            else:
+                _log.exception("the handler of %d messages failed", len(batch))
+            settlements = all_failed(batch, error, self._classify)
+        await self._settle_all(settlements)
+
+    async def _settle_all(self, settlements: list[Settlement[AsyncDelivery]]) -> None:
+        if not settlements:
+            return
+        try:
+            results = await self.queue.settle(settlements)
+        except Exception as error:
+            _log.warning("%d messages were not settled: %s", len(settlements), error)
+            return
+        for settlement, result in zip(settlements, results, strict=True):
+            if result.error is not None:
+                _log.warning("%r was not settled: %s", settlement.delivery, result.error)
 
 
 async def _settle(delivery: AsyncDelivery, settlement: Awaitable[None]) -> None:

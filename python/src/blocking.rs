@@ -13,6 +13,7 @@ use crate::consumer::{self, Feed, Next, SyncConsumer};
 use crate::delivery::SyncDelivery;
 use crate::error::Raise;
 use crate::mode::{Class, Effect, Mode, Subject};
+use crate::producer::SyncProducer;
 use crate::queue::SyncQueue;
 use crate::session::SyncSession;
 use crate::write_behind::SyncWriteBehind;
@@ -32,6 +33,7 @@ impl Mode for Blocking {
     type Session = SyncSession;
     type Consumer = SyncConsumer;
     type WriteBehind = SyncWriteBehind;
+    type Producer = SyncProducer;
 
     #[inline]
     fn run<C, T, B, F>(

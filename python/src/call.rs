@@ -14,6 +14,7 @@ use crate::delivery::AsyncDelivery;
 use crate::error::Raise;
 use crate::event_loop::{Operation, Waiting};
 use crate::mode::{Class, Effect, Mode, Subject};
+use crate::producer::AsyncProducer;
 use crate::queue::AsyncQueue;
 use crate::runtime::Home;
 use crate::session::AsyncSession;
@@ -29,6 +30,7 @@ impl Mode for Asyncio {
     type Session = AsyncSession;
     type Consumer = AsyncConsumer;
     type WriteBehind = AsyncWriteBehind;
+    type Producer = AsyncProducer;
 
     #[inline]
     fn run<C, T, B, F>(

@@ -13,7 +13,7 @@ use queue_runtime_bindings::{
 use crate::args;
 use crate::blocking::Blocking;
 use crate::call::Asyncio;
-use crate::delivery::DeliveryParts;
+use crate::delivery::{self, DeliveryParts};
 use crate::error::Raise;
 use crate::mode::{Class, Effect, Mode, Subject, faces};
 use crate::queue::QueueParts;
@@ -149,6 +149,17 @@ fn drain_report(py: Python<'_>, report: &DrainReport) -> PyResult<Py<PyAny>> {
     Ok(make.call1(counts)?.unbind())
 }
 
+fn next_batch<M: Mode>(consumer: &Bound<'_, M::Consumer>) -> PyResult<Py<PyAny>> {
+    M::run(
+        consumer.py(),
+        "Consumer.next_batch",
+        consumer.clone().unbind(),
+        Effect::Passing,
+        |parts: &ConsumerParts, _| parts.consumer.next_batch(),
+        |py, parts, batch| delivery::list::<M>(py, &parts.queue, &batch),
+    )
+}
+
 fn wait_changed<M: Mode>(consumer: &Bound<'_, M::Consumer>) -> PyResult<Py<PyAny>> {
     M::run(
         consumer.py(),
@@ -170,6 +181,12 @@ macro_rules! methods {
 
             fn $next(slf: Py<Self>, py: Python<'_>) -> PyResult<Py<PyAny>> {
                 <$mode>::next(py, concat!("Consumer.", stringify!($next)), slf)
+            }
+
+            /// The next batch: what is there, or as the options of batches say. An empty list is the
+            /// end.
+            fn next_batch(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+                next_batch::<$mode>(slf)
             }
 
             /// Ends it, also for who waits for its next message, and gives back what was not handed

@@ -19,6 +19,7 @@ mod error;
 mod event_loop;
 mod message;
 mod mode;
+mod producer;
 mod queue;
 mod results;
 mod runtime;

@@ -246,6 +246,16 @@ pub(crate) struct Message {
     id: Option<String>,
 }
 
+impl Message {
+    /// One that was to be sent, and was not.
+    pub(crate) fn given_back(message: abi::Message) -> Self {
+        Self {
+            message: Arc::new(message),
+            id: None,
+        }
+    }
+}
+
 #[pymethods]
 impl Message {
     #[new]

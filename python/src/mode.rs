@@ -14,6 +14,7 @@ use crate::call::Asyncio;
 use crate::client::ClientParts;
 use crate::consumer::{ConsumerParts, Feed};
 use crate::delivery::DeliveryParts;
+use crate::producer::ProducerParts;
 use crate::queue::QueueParts;
 use crate::runtime::Home;
 use crate::session::SessionParts;
@@ -61,6 +62,7 @@ pub(crate) trait Mode: 'static {
     type Session: Class<Parts = Arc<SessionParts>>;
     type Consumer: Class<Parts = ConsumerParts>;
     type WriteBehind: Class<Parts = WriteBehindParts>;
+    type Producer: Class<Parts = ProducerParts>;
 
     /// Runs a verb of an object: begins it, and makes what came of it an object of Python.
     fn run<C, T, B, F>(
@@ -142,6 +144,10 @@ pub(crate) fn add_classes(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add(
             format!("{face}WriteBehind").as_str(),
             py.get_type::<M::WriteBehind>(),
+        )?;
+        module.add(
+            format!("{face}Producer").as_str(),
+            py.get_type::<M::Producer>(),
         )
     }
     add::<Asyncio>(module, "Async")?;

@@ -10,8 +10,8 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString};
 use queue_runtime_bindings::{
-    ConsumerOptions, Delivery, Filter, Flags, Queue, ReceiveOptions, RedriveOptions, Session,
-    Sessions, SettleResults, Settlements,
+    BatchOptions, ConsumerOptions, Delivery, Filter, Flags, ProducerOptions, Queue, ReceiveOptions,
+    RedriveOptions, Session, Sessions, SettleResults, Settlements,
 };
 
 use crate::args;
@@ -23,6 +23,7 @@ use crate::delivery;
 use crate::error::{Raise, invalid_argument};
 use crate::message::{Json, Outgoing, Properties};
 use crate::mode::{Class, Effect, Mode, Subject, faces};
+use crate::producer::ProducerParts;
 use crate::results;
 use crate::runtime::Home;
 use crate::session::SessionParts;
@@ -487,17 +488,26 @@ macro_rules! methods {
             ///         60 seconds.
             ///     session_max_messages: after so many messages one makes room for another.
             ///     session_max_time: after so long a time one makes room for another.
+            ///     batch_size: `next_batch` waits until a batch has so many messages; without it a
+            ///         batch is what is there, and none of the following counts.
+            ///     batch_bytes: or until it has so many bytes; 4 MiB.
+            ///     batch_linger: or until its first message has waited so long; 5 milliseconds.
+            ///     min_batch_size: the least size, where sizes adapt; 1.
+            ///     target_batch_duration: sizes adapt so that a batch takes about so long until its
+            ///         last message is settled.
             #[pyo3(signature = (
-                *, concurrency=16, prefetch=None, prefetch_bytes=67_108_864, max_messages=None,
+                *, concurrency=None, prefetch=None, prefetch_bytes=67_108_864, max_messages=None,
                 wait=None, lock=None, max_lock_renewal=None, reconnect=None, idle=None,
                 breaker=None,
                 max_sessions=None, session_idle=None, session_max_messages=None,
                 session_max_time=None,
+                batch_size=None, batch_bytes=None, batch_linger=None, min_batch_size=None,
+                target_batch_duration=None,
             ))]
             #[expect(clippy::too_many_arguments, reason = "they are keywords")]
             fn consume(
                 slf: &Bound<'_, Self>,
-                concurrency: u32,
+                concurrency: Option<u32>,
                 prefetch: Option<u32>,
                 prefetch_bytes: u64,
                 max_messages: Option<u32>,
@@ -511,12 +521,30 @@ macro_rules! methods {
                 session_idle: Option<Bound<'_, PyAny>>,
                 session_max_messages: Option<u32>,
                 session_max_time: Option<Bound<'_, PyAny>>,
+                batch_size: Option<u32>,
+                batch_bytes: Option<u64>,
+                batch_linger: Option<Bound<'_, PyAny>>,
+                min_batch_size: Option<u32>,
+                target_batch_duration: Option<Bound<'_, PyAny>>,
             ) -> PyResult<Py<PyAny>> {
+                let linger = args::some_duration(batch_linger.as_ref(), "batch_linger")?;
+                let target = target_batch_duration.as_ref();
+                let target = args::some_duration(target, "target_batch_duration")?;
+                let batches = batch_size.map(|size| {
+                    let defaults = BatchOptions::default();
+                    BatchOptions {
+                        size,
+                        bytes: batch_bytes.unwrap_or(defaults.bytes),
+                        linger: linger.unwrap_or(defaults.linger),
+                        min_size: min_batch_size.unwrap_or(defaults.min_size),
+                        target_duration: target,
+                    }
+                });
                 let wait = args::some_duration(wait.as_ref(), "wait")?;
                 let longest = args::some_duration(max_lock_renewal.as_ref(), "max_lock_renewal")?;
                 let defaults = ConsumerOptions::default();
                 let options = ConsumerOptions {
-                    concurrency,
+                    concurrency: concurrency.or(batch_size).unwrap_or(defaults.concurrency),
                     prefetch,
                     prefetch_bytes,
                     max_messages,
@@ -534,8 +562,43 @@ macro_rules! methods {
                         )?,
                         max_time: args::some_duration(session_max_time.as_ref(), "session_max_time")?,
                     },
+                    batches,
                 };
                 consume::<$mode>(slf, &options)
+            }
+
+            /// Sends in batches what many parts of a program give it one by one.
+            ///
+            /// Args:
+            ///     batch_size: messages of a batch, at most; as many are sent at once.
+            ///     batch_bytes: their bytes, at most (one message may have more).
+            ///     linger: how long a message waits for others at most; 5 milliseconds.
+            ///     max_pending: messages accepted and not yet sent, at most.
+            ///     max_pending_bytes: their bytes, at most.
+            ///     on_full: whether `send` waits for room or raises `FullError`.
+            #[pyo3(signature = (
+                *, batch_size=100, batch_bytes=4_194_304, linger=None, max_pending=10_000,
+                max_pending_bytes=67_108_864, on_full="wait",
+            ))]
+            fn producer(
+                slf: &Bound<'_, Self>,
+                batch_size: u32,
+                batch_bytes: u64,
+                linger: Option<Bound<'_, PyAny>>,
+                max_pending: u64,
+                max_pending_bytes: u64,
+                on_full: &str,
+            ) -> PyResult<Py<PyAny>> {
+                let linger = args::some_duration(linger.as_ref(), "linger")?;
+                let options = ProducerOptions {
+                    batch_size,
+                    batch_bytes,
+                    linger: linger.unwrap_or(ProducerOptions::default().linger),
+                    max_pending,
+                    max_pending_bytes,
+                };
+                let parts = ProducerParts::start(slf.py(), slf.get(), &options, on_full)?;
+                <$mode as Mode>::Producer::object(slf.py(), parts)
             }
 
             /// Acks many deliveries of this queue: result i is that of delivery i.

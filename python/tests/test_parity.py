@@ -19,6 +19,7 @@ FACES = [
     "Delivery",
     "Session",
     "Consumer",
+    "Producer",
     "Worker",
     "WriteBehind",
 ]

@@ -343,6 +343,7 @@ static void results(void) {
     qrt_write_behind_t *m = NULL;
     qrt_write_batch_t *n = NULL;
     qrt_close_report_t *o = NULL;
+    qrt_producer_report_t *p = NULL;
     uint64_t k = 0;
     REFUSES("op", qrt_op_take_unit, NULL);
     REFUSES("op", qrt_op_take_client, NULL, &a);
@@ -359,6 +360,7 @@ static void results(void) {
     REFUSES("op", qrt_op_take_write_behind, NULL, &m);
     REFUSES("op", qrt_op_take_write_batch, NULL, &n);
     REFUSES("op", qrt_op_take_close_report, NULL, &o);
+    REFUSES("op", qrt_op_take_producer_report, NULL, &p);
     REFUSES("op", qrt_op_take_count, NULL, &k);
     REFUSES("result", qrt_op_take_client, op, NULL);
     REFUSES("result", qrt_op_take_batch, op, NULL);
@@ -374,6 +376,7 @@ static void results(void) {
     REFUSES("result", qrt_op_take_write_behind, op, NULL);
     REFUSES("result", qrt_op_take_write_batch, op, NULL);
     REFUSES("result", qrt_op_take_close_report, op, NULL);
+    REFUSES("result", qrt_op_take_producer_report, op, NULL);
     REFUSES("result", qrt_op_take_count, op, NULL);
 }
 
@@ -409,6 +412,32 @@ static void dead_letters(void) {
     IS_EMPTY(qrt_redrive_report_failed_id, NULL, 0);
     IS_EMPTY(qrt_redrive_report_failed_reason, NULL, 0);
     DOES_NOTHING(qrt_redrive_report_free, NULL);
+}
+
+static void producers(void) {
+    qrt_producer_t *producer = NULL, *none = NULL;
+    qrt_message_t *message = new_message("a"), *copy = NULL;
+    qrt_send_results_t *sent = NULL;
+    qrt_producer_report_t *report = NULL;
+    REFUSES("message", qrt_message_copy, NULL, &copy);
+    REFUSES("copy", qrt_message_copy, message, NULL);
+    REFUSES("queue", qrt_producer_start, NULL, NULL, &none);
+    REFUSES("producer", qrt_producer_start, queue, NULL, NULL);
+    TAKES(qrt_producer_start, queue, NULL, &producer);
+    REFUSES("producer", qrt_producer_send, NULL, message, 0, NOBODY, &sent, NULL);
+    REFUSES("message", qrt_producer_send, producer, NULL, 0, NOBODY, &sent, NULL);
+    REFUSES("results", qrt_producer_send, producer, message, 0, NOBODY, NULL, NULL);
+    REFUSES("producer", qrt_producer_flush, NULL, NOBODY, NULL);
+    REFUSES("producer", qrt_producer_close, NULL, 0, NOBODY, &report, NULL);
+    REFUSES("report", qrt_producer_close, producer, 0, NOBODY, NULL, NULL);
+    qrt_producer_free(producer);
+    DOES_NOTHING(qrt_producer_free, NULL);
+    ANSWERS(0, qrt_producer_report_sent, NULL);
+    ANSWERS(0, qrt_producer_report_failed, NULL);
+    ANSWERS(0, qrt_producer_report_unsent_count, NULL);
+    ANSWERS(NULL, qrt_producer_report_unsent, NULL, 0);
+    DOES_NOTHING(qrt_producer_report_free, NULL);
+    qrt_message_free(message);
 }
 
 static void write_behinds(void) {
@@ -537,6 +566,7 @@ int main(int count, char **arguments) {
     RUN(consumers_and_operations);
     RUN(results);
     RUN(dead_letters);
+    RUN(producers);
     RUN(write_behinds);
     RUN(the_rest);
     RUN(the_table_is_whole);

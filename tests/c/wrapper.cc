@@ -387,6 +387,27 @@ static void objects_move_and_go_in_any_order() {
     CHECK(qr::version().size() > 0);
 }
 
+static void batches_and_producers() {
+    const World w;
+    qr::ProducerOptions sending;
+    sending.batch_size = 2;
+    const qr::Producer producer = w.queue.producer(sending).value();
+    std::future<qr::SendResult> a = producer.send(qr::Message("a")).future();
+    std::future<qr::SendResult> b = producer.try_send(qr::Message("b")).future();
+    CHECK(a.get().id != b.get().id);
+    std::future<qr::SendResult> c = producer.send(qr::Message("c")).future();
+    producer.flush().get();
+    CHECK(!c.get().is_duplicate);
+    const qr::ProducerReport report = producer.close(0ms).get();
+    CHECK(report.sent() == 3 && report.failed() == 0 && report.unsent().empty());
+
+    qr::ConsumerOptions receiving;
+    receiving.batch_size = 3;
+    receiving.batch_linger = 1h;
+    qr::Consumer consumer = w.queue.consume(receiving).value();
+    CHECK(consumer.next_batch(100).get().size() == 3);
+}
+
 static void write_behind_into_a_callback() {
     World w;
     std::atomic<std::size_t> written{0};
@@ -469,6 +490,7 @@ int main() {
     RUN(an_event_queue_gathers_ends);
     RUN(a_folder_without_a_store_is_not_read);
     RUN(objects_move_and_go_in_any_order);
+    RUN(batches_and_producers);
     RUN(write_behind_into_a_callback);
     RUN(write_behind_asked_for_and_fed);
     RUN(time_and_metrics);

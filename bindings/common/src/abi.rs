@@ -76,6 +76,8 @@ objects!(
     qrt_events_t: qrt_events_free,
     qrt_consumer_t: qrt_consumer_free,
     qrt_drain_report_t: qrt_drain_report_free,
+    qrt_producer_t: qrt_producer_free,
+    qrt_producer_report_t: qrt_producer_report_free,
     qrt_statistics_t: qrt_statistics_free,
     qrt_dead_letters_t: qrt_dead_letters_free,
     qrt_redrive_report_t: qrt_redrive_report_free,

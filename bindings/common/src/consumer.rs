@@ -37,6 +37,8 @@ pub struct ConsumerOptions {
     pub breaker: Option<String>,
     /// How it works through held sessions, if it does.
     pub sessions: Sessions,
+    /// How batches wait for more; they are of what is there, if not said.
+    pub batches: Option<BatchOptions>,
 }
 
 /// How a consumer works through held sessions.
@@ -50,6 +52,33 @@ pub struct Sessions {
     pub max_messages: Option<u32>,
     /// After how long one makes room for another; never, if not said.
     pub max_time: Option<Duration>,
+}
+
+/// When a batch is handed over.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchOptions {
+    /// Messages of a batch, at most.
+    pub size: u32,
+    /// Their bytes, at most; one message may have more.
+    pub bytes: u64,
+    /// How long it waits for more.
+    pub linger: Duration,
+    /// The least size, where sizes adapt.
+    pub min_size: u32,
+    /// How long a batch is to take; sizes do not adapt, if not said.
+    pub target_duration: Option<Duration>,
+}
+
+impl Default for BatchOptions {
+    fn default() -> Self {
+        Self {
+            size: 100,
+            bytes: 4 * 1024 * 1024,
+            linger: Duration::from_millis(5),
+            min_size: 1,
+            target_duration: None,
+        }
+    }
 }
 
 impl Default for ConsumerOptions {
@@ -66,6 +95,7 @@ impl Default for ConsumerOptions {
             idle: None,
             breaker: None,
             sessions: Sessions::default(),
+            batches: None,
         }
     }
 }
@@ -78,6 +108,7 @@ const MOST: u32 = 100_000;
 impl ConsumerOptions {
     /// What borrows from this.
     fn lend(&self) -> qrt_consumer_options_t {
+        let batches = self.batches.unwrap_or_default();
         qrt_consumer_options_t {
             struct_size: size_of::<qrt_consumer_options_t>(),
             max_messages: self.max_messages.unwrap_or(MOST),
@@ -102,6 +133,11 @@ impl ConsumerOptions {
             session_max_messages: self.sessions.max_messages.unwrap_or(0),
             session_idle_ms: self.sessions.idle.map_or(SESSION_IDLE_MS, ms),
             session_max_time_ms: some_ms(self.sessions.max_time),
+            batch_size: self.batches.map_or(0, |batches| batches.size),
+            min_batch_size: batches.min_size,
+            batch_bytes: batches.bytes,
+            batch_linger_ms: ms(batches.linger),
+            target_batch_duration_ms: some_ms(batches.target_duration),
         }
     }
 }
@@ -140,6 +176,14 @@ impl Consumer {
         // SAFETY: the handle is owned.
         start(|place, op, error| unsafe {
             qrt_consumer_next(self.0.get(), 1, NOBODY, place, op, error)
+        })
+    }
+
+    /// As [`next`](Consumer::next), a whole batch as the options of batches say.
+    pub fn next_batch(&self) -> Result<Started<Batch>> {
+        // SAFETY: the handle is owned.
+        start(|place, op, error| unsafe {
+            qrt_consumer_next(self.0.get(), MOST, NOBODY, place, op, error)
         })
     }
 

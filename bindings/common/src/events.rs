@@ -9,7 +9,8 @@ use crate::error::Result;
 use crate::op::{Op, Output, take};
 use crate::{Batch, Buffer, Client, DeadLetters, DrainReport, Peeked, RedriveReport, Runtime};
 use crate::{
-    CloseReport, SendResults, Session, SettleResults, Statistics, WriteBatch, WriteBehind,
+    CloseReport, ProducerReport, SendResults, Session, SettleResults, Statistics, WriteBatch,
+    WriteBehind,
 };
 
 /// Operations that have ended, in order. It is woken once for each change from empty to not empty.
@@ -92,6 +93,8 @@ values!(
     WriteBatch(Option<WriteBatch>),
     /// What a close of a write-behind did.
     CloseReport(CloseReport),
+    /// What a close of a producer did.
+    ProducerReport(ProducerReport),
 );
 
 /// Above the caller's tag stands the kind of the result.

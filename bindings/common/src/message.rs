@@ -137,6 +137,12 @@ impl<'a> MessageView<'a> {
         }
     }
 
+    /// A message of the caller's own with the same contents, which are shared.
+    pub fn to_message(self) -> Result<Message> {
+        // SAFETY: the message lives for `'a`.
+        make(|place, error| unsafe { qrt_message_copy(self.message, place, error) }).map(Message)
+    }
+
     /// The body.
     pub fn body(self) -> &'a [u8] {
         // SAFETY: the message lives for `'a`.

@@ -235,6 +235,7 @@ outputs!(
     DeadLetters: qrt_dead_letters_t, qrt_op_take_dead_letters;
     RedriveReport: qrt_redrive_report_t, qrt_op_take_redrive_report;
     DrainReport: qrt_drain_report_t, qrt_op_take_drain_report;
+    ProducerReport: qrt_producer_report_t, qrt_op_take_producer_report;
     Statistics: qrt_statistics_t, qrt_op_take_statistics;
     WriteBehind: qrt_write_behind_t, qrt_op_take_write_behind;
     CloseReport: qrt_close_report_t, qrt_op_take_close_report;

@@ -1,6 +1,6 @@
 //! Consumers: messages that keep coming.
 
-use queue_runtime_bindings::{Consumer, ConsumerOptions, Result, Sessions};
+use queue_runtime_bindings::{BatchOptions, Consumer, ConsumerOptions, Result, Sessions};
 
 use super::ended;
 use crate::link::{Link, Outcome};
@@ -39,7 +39,19 @@ fn options(request: &mut Request<'_>) -> ConsumerOptions {
             max_messages: some_count(request),
             max_time: request.some_duration(),
         },
+        batches: batches(request),
     }
+}
+
+/// How batches wait for more: whether they do, then the options in their order.
+fn batches(request: &mut Request<'_>) -> Option<BatchOptions> {
+    request.flag().then(|| BatchOptions {
+        size: request.number() as u32,
+        bytes: request.number() as u64,
+        linger: request.duration(),
+        min_size: request.number() as u32,
+        target_duration: request.some_duration(),
+    })
 }
 
 fn some_count(request: &mut Request<'_>) -> Option<u32> {
@@ -56,6 +68,12 @@ pub fn drop_consumer(link: &mut Link, request: &mut Request<'_>) -> Result<Outco
 /// The next message; none at the end.
 pub fn next(link: &mut Link, request: &mut Request<'_>) -> Result<Outcome> {
     let next = link.consumers[request.index()].next();
+    link.begin(next, &[])
+}
+
+/// The next batch; empty at the end.
+pub fn next_batch(link: &mut Link, request: &mut Request<'_>) -> Result<Outcome> {
+    let next = link.consumers[request.index()].next_batch();
     link.begin(next, &[])
 }
 

@@ -4,6 +4,7 @@ mod client;
 mod consumer;
 mod delivery;
 mod looking;
+pub mod producer;
 mod queue;
 mod session;
 pub mod write_behind;
@@ -49,6 +50,7 @@ pub const VERBS: &[(&str, Verb)] = &[
     ("consumeSession", consumer::consume_session),
     ("dropConsumer", consumer::drop_consumer),
     ("next", consumer::next),
+    ("nextMessages", consumer::next_batch),
     ("waitChanged", consumer::wait_changed),
     ("stopConsumer", consumer::stop),
     ("drainConsumer", consumer::drain),
@@ -56,6 +58,11 @@ pub const VERBS: &[(&str, Verb)] = &[
     ("pauseConsumer", consumer::pause),
     ("resumeConsumer", consumer::resume),
     ("resetConsumerBreaker", consumer::reset_breaker),
+    ("openProducer", producer::open),
+    ("dropProducer", producer::forget),
+    ("produce", producer::send),
+    ("flushProducer", producer::flush),
+    ("closeProducer", producer::close),
     ("dropSession", session::drop_session),
     ("receiveOfSession", session::receive),
     ("renewSession", session::renew),

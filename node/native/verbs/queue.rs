@@ -39,7 +39,7 @@ pub fn send(link: &mut Link, request: &mut Request<'_>) -> Result<Outcome> {
 }
 
 /// A message: its body, whether there is more to it, and that.
-fn message(request: &mut Request<'_>) -> Result<Message> {
+pub fn message(request: &mut Request<'_>) -> Result<Message> {
     let mut message = Message::new(request.bytes())?;
     if request.flag() {
         type Set = fn(&mut Message, &str) -> Result<()>;
