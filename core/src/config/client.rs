@@ -430,7 +430,7 @@ mod tests {
     fn every_option_of_a_queue_has_its_name() {
         let all = r#"{"lock":"1s","budget":1,"retry":"none","ttl":"1s","on_expiry":"dead_letter",
             "dedup_window":"1s","on_failure":"park","max_messages":1,"max_bytes":2,
-            "max_message_bytes":1,"on_full":"error","create":"never"}"#;
+            "max_message_bytes":1,"on_full":"error","create":"never","breaker":"5,30s,3"}"#;
         let options = QueueOptions::from_json(all).unwrap();
         let shown = serde_json::to_value(&options).unwrap();
         let given: serde_json::Value = serde_json::from_str(all).unwrap();
