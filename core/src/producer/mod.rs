@@ -31,7 +31,7 @@ use crate::reply::Reply;
 /// let producer = orders.producer(ProducerOptions::new())?;
 /// let (latte, mocha) = (producer.try_send("a latte")?, producer.try_send("a mocha")?);
 /// producer.flush().await?;
-/// println!("{} and {}", latte.await?.id(), mocha.await?.id());
+/// println!("{} and {}", latte.await?.id, mocha.await?.id);
 /// let report = producer.close(Duration::from_secs(30)).await;
 /// assert_eq!((report.sent, report.failed, report.unsent.len()), (2, 0, 0));
 /// # Ok(())
