@@ -1112,7 +1112,7 @@ qrt_status_t qrt_consumer_start(qrt_queue_t *queue,
 // Begins to receive from a held session alone, its lock kept, as `qrt_consumer_start`. When that is
 // lost, or the session closed, the consumer ends, and `qrt_consumer_next` fails with
 // `QRT_ERR_SESSION_LOCK_LOST`. The session may be freed before it; it is let go when both are, or by
-// `qrt_session_close`. Any thread.
+// `qrt_session_close`. The caller owns `*consumer`. Any thread.
 qrt_status_t qrt_session_consume(qrt_session_t *session,
                                  const qrt_consumer_options_t *options,
                                  qrt_consumer_t **consumer,

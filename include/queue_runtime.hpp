@@ -1101,7 +1101,12 @@ struct ConsumerOptions {
     /// message has waited for batch_linger.
     std::uint32_t batch_size = 0;
     std::uint64_t batch_bytes = 4 * 1024 * 1024;
-    Milliseconds batch_linger{5
+    Milliseconds batch_linger{5};
+    /// How long a batch is to take until its last message is settled: sizes from min_batch_size to
+    /// batch_size adapt to that.
+    std::optional<Milliseconds> target_batch_duration;
+    std::uint32_t min_batch_size = 1;
+
     qrt_consumer_options_t lend() const noexcept {
         qrt_consumer_options_t raw = QRT_CONSUMER_OPTIONS_INIT;
         raw.max_messages = max_messages;
@@ -1125,11 +1130,6 @@ struct ConsumerOptions {
         raw.target_batch_duration_ms = detail::ms_or_none(target_batch_duration);
         return raw;
     }
-};
-    /// How long a batch is to take until its last message is settled: sizes from min_batch_size to
-    /// batch_size adapt to that.
-    std::optional<Milliseconds> target_batch_duration;
-    std::uint32_t min_batch_size = 1;
 };
 
 /// When a producer sends, and how much it holds until then.

@@ -372,7 +372,7 @@ pub unsafe extern "C" fn qrt_consumer_start(
 /// Begins to receive from a held session alone, its lock kept, as `qrt_consumer_start`. When that is
 /// lost, or the session closed, the consumer ends, and `qrt_consumer_next` fails with
 /// `QRT_ERR_SESSION_LOCK_LOST`. The session may be freed before it; it is let go when both are, or by
-/// `qrt_session_close`. Any thread.
+/// `qrt_session_close`. The caller owns `*consumer`. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qrt_session_consume(
     session: *mut qrt_session_t,
