@@ -23,14 +23,22 @@ def resident() -> int:
 
 
 def grows_at_most(bytes_: int, work, times: int) -> None:
-    """Does the work once, for what stays after a first time, and then more often."""
+    """Does the work once, for what stays after a first time, and then more often.
+
+    What ends in the background may take room for a while, and an allocator keep it. What leaks grows
+    every time.
+    """
     for _ in range(times // 10 + 1):
         work()
-    before = resident()
-    for _ in range(times):
-        work()
-    grown = resident() - before
-    assert grown <= bytes_, f"{grown / MIB:.1f} MiB more"
+    grown = []
+    while len(grown) < 3:
+        before = resident()
+        for _ in range(times):
+            work()
+        grown.append(resident() - before)
+        if grown[-1] <= bytes_:
+            return
+    pytest.fail(f"{[round(more / MIB, 1) for more in grown]} MiB more")
 
 
 def test_messages_leave_nothing_behind(qrt_sync):

@@ -25,7 +25,7 @@ from .world import PATIENCE, Background, TooLate, World, awaited
 #: In real time scenarios wait most of the time, so they wait together.
 TOGETHER = 16
 #: How often a scenario is begun anew when the engine's thread was quicker than a cancel.
-ATTEMPTS = 100
+ATTEMPTS = 1000
 
 
 async def run(

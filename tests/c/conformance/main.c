@@ -16,7 +16,7 @@
 /* In real time scenarios wait most of the time, so they wait together. */
 enum { THREADS = 16 };
 /* How often a scenario is begun anew when the engine's thread was quicker than a cancel. */
-enum { TRIES = 100 };
+enum { TRIES = 1000 };
 
 struct run {
     const json_t *files;
