@@ -25,8 +25,8 @@ def resident() -> int:
 def grows_at_most(bytes_: int, work, times: int) -> None:
     """Does the work once, for what stays after a first time, and then more often.
 
-    What ends in the background may take room for a while, and an allocator keep it. What leaks grows
-    every time.
+    What ends in the background may take room for a while, and an allocator keep it. What leaks
+    grows every time.
     """
     for _ in range(times // 10 + 1):
         work()
