@@ -53,7 +53,8 @@ pub fn rows() -> Result<Vec<Row>> {
                 &python.one,
                 &python.litequeue,
                 goal,
-            ),
+            )
+            .unless_met("Two flushes for a message beside litequeue's three."),
             row(
                 &format!("Python, batches of 100, {durability}: sqlite3 by hand"),
                 &python.batches,

@@ -17,6 +17,10 @@ const MANY: u64 = 20_000;
 const FEW: u64 = 300;
 const MANY_OS: u64 = 100_000;
 const FEW_OS: u64 = 20_000;
+const ON_TOP: &str = "What a message costs with `os`, about a microsecond for its records and the \
+                      index, comes on top of the two flushes.";
+const BY_CALLS: &str = "heed writes into mapped memory, with almost no call of the system; ours \
+                        appends to a file, and two fifths of its time are the file system's.";
 
 pub fn rows() -> Result<Vec<Row>> {
     let mut rows = committed()?;
@@ -89,13 +93,15 @@ fn committed() -> Result<Vec<Row>> {
             &many,
             &bare_many,
             0.7,
-        ),
+        )
+        .unless_met(ON_TOP),
         row(
             "commit, batches of 100: heed, two environments",
             &many,
             &heed_many,
             2.0,
-        ),
+        )
+        .unless_met(ON_TOP),
         row(
             "commit, batches of 100: rusqlite, FULL",
             &many,
@@ -148,13 +154,15 @@ fn uncommitted() -> Result<Vec<Row>> {
             &many,
             &heed_many,
             1.5,
-        ),
+        )
+        .unless_met(BY_CALLS),
         row(
             "os, one at a time: heed without flushes",
             &one,
             &heed_one,
             1.5,
-        ),
+        )
+        .unless_met(BY_CALLS),
     ])
 }
 

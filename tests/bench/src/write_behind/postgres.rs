@@ -118,6 +118,10 @@ pub fn rows(runtime: &Runtime, server: &Server) -> Result<Vec<Row>> {
             "PostgreSQL, enqueue one at a time: tokio-postgres UNNEST upserts of 1,000 by hand",
             &one,
             Goal::AtLeast(0.95),
+        )
+        .unless_met(
+            "The entries are JSON, which is read on our side of the clock; two writers do it beside \
+             the server's work.",
         ),
         row("the same with two writers", &two, Goal::None),
     ])
