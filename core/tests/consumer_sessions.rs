@@ -436,9 +436,8 @@ fn two_consumers_share_the_sessions_again_when_one_comes_and_when_one_goes() {
             kit.advance(ms(5));
             std::thread::sleep(ms(1));
         }
-        // What was fetched of a session that is let go in that moment is back by then, and may count
-        // as abandoned.
-        wait(first.drain(HOUR));
+        let report = wait(first.drain(HOUR));
+        assert_eq!(report.abandoned, 0);
         while sum(&by_first) + sum(&by_second) < 1600 {
             assert!(
                 Instant::now() < deadline,

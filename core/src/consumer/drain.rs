@@ -52,10 +52,12 @@ pub(super) async fn drain(shared: &Arc<Shared>, deadline: Duration) -> DrainRepo
 /// Stops intake and gives back what was prefetched. Answers how many went back, and how many could
 /// not.
 pub(super) async fn stop(shared: &Shared) -> (u64, u64) {
+    let returning = shared.pool.as_ref().map(|pool| pool.returning());
     let prefetched = shared.close();
     let given_back = shared.release(&prefetched).await.unwrap_or(0);
     let abandoned = prefetched.len() - given_back;
     drop(prefetched);
+    drop(returning);
     shared.pumped.cancelled().await;
     (given_back as u64, abandoned as u64)
 }

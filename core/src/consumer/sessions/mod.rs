@@ -47,8 +47,20 @@ pub(super) struct Pool {
     enough: std::sync::Mutex<VecDeque<(Arc<str>, Tick)>>,
     /// Whether a given session was seen to have nothing, since something of it came.
     pub(super) dry: watch::Sender<bool>,
+    /// How many are giving back what was fetched ahead. No session is let go meanwhile: that would
+    /// take the same messages back, and the one who gives them back would find them gone.
+    returning: watch::Sender<usize>,
     /// Cancelled once every session was let go.
     pub(super) parted: CancellationToken,
+}
+
+/// What was fetched ahead is on its way back, until this is dropped.
+pub(super) struct Returning<'a>(&'a Pool);
+
+impl Drop for Returning<'_> {
+    fn drop(&mut self) {
+        self.0.returning.send_modify(|returning| *returning -= 1);
+    }
 }
 
 impl Pool {
@@ -59,12 +71,23 @@ impl Pool {
             accepting: Mutex::new(0),
             enough: Default::default(),
             dry: watch::Sender::new(false),
+            returning: watch::Sender::new(0),
             parted: CancellationToken::new(),
         }
     }
-}
 
-impl Pool {
+    /// Keeps all sessions. To be asked before anything is taken out of the buffer.
+    pub(super) fn returning(&self) -> Returning<'_> {
+        self.returning.send_modify(|returning| *returning += 1);
+        Returning(self)
+    }
+
+    /// Waits until nothing of a session is on its way back.
+    async fn returned(&self) {
+        let mut returning = self.returning.subscribe();
+        let _ = returning.wait_for(|returning| *returning == 0).await;
+    }
+
     /// This session has had enough for now.
     fn has_had_enough(&self, id: &Arc<str>, now: Tick) {
         self.lately(now).push_back((id.clone(), now));

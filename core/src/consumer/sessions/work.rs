@@ -70,6 +70,7 @@ pub(super) async fn work(
         }
     }
     if turn.pooled {
+        pool.returned().await;
         // One that was lost is nobody's any more.
         let _ = turn.hold().close().await;
     }
