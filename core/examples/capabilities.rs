@@ -4,6 +4,7 @@
 
 use std::error::Error;
 use std::fmt::Display;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use queue_runtime_core::{Capabilities, Capability, SCHEMES, Support, connect};
@@ -34,7 +35,10 @@ pub async fn table() -> queue_runtime_core::Result<String> {
         heads.push(head);
         providers.push(client.capabilities().clone());
     }
-    let _ = std::fs::remove_dir_all(folder());
+    // A thread of the store may still put a file back.
+    while std::fs::remove_dir_all(folder()).is_err_and(|e| e.kind() == ErrorKind::DirectoryNotEmpty)
+    {
+    }
     let heads = heads.iter();
     let mut table = row("capability", heads) + &row("---", providers.iter().map(|_| "---"));
     for capability in Capability::ALL {

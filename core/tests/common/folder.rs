@@ -61,6 +61,12 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
+        // A thread of the store may still be at a file for a while, and put it back.
+        while let Err(error) = std::fs::remove_dir_all(&self.0) {
+            if error.kind() != std::io::ErrorKind::DirectoryNotEmpty {
+                break;
+            }
+            std::thread::yield_now();
+        }
     }
 }
