@@ -11,10 +11,12 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use common::{HOUR, Kit, STUCK, bodies, body, eventually, look, ms, now, soak, wait};
+use common::{
+    HOUR, Kit, STUCK, bodies, body, eventually, look, ms, next, nothing, now, soak, wait,
+};
 use queue_runtime_core::{
-    CancelCause, Consumer, ConsumerOptions, Create, DeadLetterFilter, Delivery, DrainReport,
-    ErrorKind, Failure, Message, Queue, QueueOptions, ReceiveOptions, Retry, Runtime,
+    CancelCause, ConsumerOptions, Create, DeadLetterFilter, Delivery, DrainReport, ErrorKind,
+    Failure, Message, Queue, QueueOptions, ReceiveOptions, Retry, Runtime,
 };
 use tokio::sync::watch;
 
@@ -30,19 +32,6 @@ fn send_to(queue: &Queue, session: &str, bodies: &[&'static str]) {
     for body in bodies {
         now(queue.send(Message::new(*body).session(session))).unwrap();
     }
-}
-
-fn next(consumer: &Consumer) -> Delivery {
-    wait(consumer.next()).expect("the consumer goes on")
-}
-
-/// Nothing is to be had, after background work had its chance.
-fn nothing(consumer: &Consumer) {
-    for _ in 0..100 {
-        std::thread::yield_now();
-    }
-    let nothing = wait(async { tokio::time::timeout(ms(1), consumer.next()).await });
-    assert!(nothing.is_err(), "nothing could be taken");
 }
 
 fn in_flight(queue: &Queue) -> u64 {

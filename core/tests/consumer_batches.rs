@@ -9,41 +9,14 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use common::folder::Folder;
-use common::{HOUR, Kit, STUCK, bodies, body, look, ms, soak};
+use common::{HOUR, Kit, bodies, body, eventually, kits, look, ms, soak, wait};
 use queue_runtime_core::{
     Batch, BatchOptions, CancelCause, Consumer, ConsumerOptions, DeadLetterFilter, Failure,
     Failures, Message, Queue, QueueOptions, Worker,
 };
 use tokio::sync::Semaphore;
-
-/// A fresh engine of each kind.
-fn kits() -> [Kit; 2] {
-    [Kit::new(), Kit::file(&Arc::new(Folder::new()), "")]
-}
-
-#[track_caller]
-fn wait<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build();
-    let watched = async { tokio::time::timeout(STUCK, future).await };
-    runtime
-        .unwrap()
-        .block_on(watched)
-        .expect("nothing is stuck")
-}
-
-#[track_caller]
-fn eventually(what: &str, holds: impl Fn() -> bool) {
-    let deadline = Instant::now() + STUCK;
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what}: not within {STUCK:?}");
-        std::thread::yield_now();
-    }
-}
 
 fn send(queue: &Queue, bodies: &[&'static str]) {
     for body in bodies {

@@ -10,8 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::folder::Folder;
-use common::{HOUR, Kit, body, eventually, look, ms, wait};
+use common::{HOUR, Kit, body, eventually, kits, look, ms, next, nothing, wait};
 use queue_runtime_core::{
     BreakerState, Clock, Consumer, ConsumerOptions, DeadLetterFilter, Delivery, DrainReport,
     Failure, Message, Queue, QueueOptions, Runtime, RuntimeConfig, Verb,
@@ -23,34 +22,10 @@ fn options(breaker: &str) -> ConsumerOptions {
     ConsumerOptions::new().breaker(breaker.parse().unwrap())
 }
 
-/// An engine of each kind.
-fn engines() -> Vec<Kit> {
-    let memory = Kit::new();
-    let mut kits = vec![memory];
-    if cfg!(all(feature = "file", target_os = "linux")) {
-        kits.push(Kit::file(&Arc::new(Folder::new()), "durability=os"));
-    }
-    kits
-}
-
 fn send(queue: &Queue, count: usize) {
     let messages = (0..count).map(|number| Message::new(number.to_string()));
     let sent = wait(queue.send_many(messages)).unwrap();
     assert!(sent.iter().all(Result::is_ok));
-}
-
-fn next(consumer: &Consumer) -> Delivery {
-    wait(consumer.next()).expect("the consumer goes on")
-}
-
-/// Nothing is to be had, after background work had its chance.
-#[track_caller]
-fn nothing(consumer: &Consumer) {
-    for _ in 0..100 {
-        std::thread::yield_now();
-    }
-    let nothing = wait(async { tokio::time::timeout(ms(1), consumer.next()).await });
-    assert!(nothing.is_err(), "nothing could be taken");
 }
 
 #[track_caller]
@@ -78,7 +53,7 @@ fn attempts(queue: &Queue) -> u32 {
 fn while_the_downstream_is_away_only_probes_are_handed_out() {
     const MESSAGES: usize = 20;
     const HANDS: u32 = 4;
-    for kit in engines() {
+    for kit in kits() {
         let queue = kit.queue(QueueOptions::default());
         send(&queue, MESSAGES);
         let down = Arc::new(AtomicBool::new(true));
@@ -141,7 +116,7 @@ fn while_the_downstream_is_away_only_probes_are_handed_out() {
 
 #[test]
 fn while_it_is_open_what_is_in_hand_uses_no_attempt() {
-    for kit in engines() {
+    for kit in kits() {
         let queue = kit.queue(QueueOptions {
             budget: Some(2),
             ..QueueOptions::default()
@@ -183,7 +158,7 @@ fn while_it_is_open_what_is_in_hand_uses_no_attempt() {
 
 #[test]
 fn half_open_it_hands_out_one_and_closes_after_successes() {
-    for kit in engines() {
+    for kit in kits() {
         let queue = kit.queue(QueueOptions::default());
         send(&queue, 5);
         let consumer = queue.consume(options("1,60s,2").concurrency(4)).unwrap();
@@ -294,7 +269,7 @@ fn an_open_breaker_keeps_nobody_from_ending() {
 
 #[test]
 fn a_paused_consumer_gives_back_what_it_fetched() {
-    for kit in engines() {
+    for kit in kits() {
         let queue = kit.queue(QueueOptions {
             lock: Some(PAUSE),
             ..QueueOptions::default()
@@ -494,7 +469,7 @@ fn the_memory_of_the_process_is_measured() {
 #[test]
 fn sends_to_what_is_never_away_have_no_breaker() {
     let asked = QueueOptions::from_json(r#"{"breaker": "5,30s,3"}"#).unwrap();
-    for kit in engines() {
+    for kit in kits() {
         let error = kit.client.queue_with("q", asked.clone()).unwrap_err();
         assert_eq!(error.field(), Some("breaker"), "{error}");
         let none = QueueOptions::from_json(r#"{"breaker": "none"}"#).unwrap();

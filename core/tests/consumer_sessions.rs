@@ -6,47 +6,17 @@
 mod common;
 
 use std::collections::{BTreeMap, HashSet};
-use std::future::Future;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use common::folder::Folder;
-use common::{HOUR, Kit, STUCK, body, ms, soak};
+use common::{HOUR, Kit, STUCK, body, eventually, kits, ms, next, nothing, soak, wait};
 use queue_runtime_core::{
     CancelCause, Consumer, ConsumerOptions, Delivery, DrainReport, ErrorKind, Failure, Message,
     Queue, QueueOptions, Retry, Session, SessionOptions,
 };
 
 const LOCK: Duration = Duration::from_secs(30);
-
-/// Waits for a future, on this thread, as long as nothing is stuck.
-#[track_caller]
-fn wait<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build();
-    let watched = async { tokio::time::timeout(STUCK, future).await };
-    runtime
-        .unwrap()
-        .block_on(watched)
-        .expect("nothing is stuck")
-}
-
-/// Lets background work go on until this holds.
-#[track_caller]
-fn eventually(what: &str, holds: impl Fn() -> bool) {
-    let deadline = Instant::now() + STUCK;
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what}: not within {STUCK:?}");
-        std::thread::yield_now();
-    }
-}
-
-/// Each engine, fresh.
-fn kits() -> [Kit; 2] {
-    [Kit::new(), Kit::file(&Arc::new(Folder::new()), "")]
-}
 
 fn queue(kit: &Kit) -> Queue {
     kit.queue(QueueOptions {
@@ -66,22 +36,11 @@ fn send_to(queue: &Queue, session: &str, bodies: &[&str]) {
     assert!(sent.iter().all(Result::is_ok));
 }
 
-fn next(consumer: &Consumer) -> Delivery {
-    wait(consumer.next()).expect("the consumer goes on")
-}
-
 #[track_caller]
 fn expect(consumer: &Consumer, text: &str) -> Delivery {
     let delivery = next(consumer);
     assert_eq!(body(&delivery), text);
     delivery
-}
-
-/// Nothing is to be had, after background work had its chance.
-#[track_caller]
-fn nothing(consumer: &Consumer) {
-    let came = wait(async { tokio::time::timeout(ms(20), consumer.next()).await });
-    assert!(came.is_err(), "nothing could be taken");
 }
 
 fn ack(delivery: &Delivery) {
@@ -333,7 +292,10 @@ fn with_nobody_waiting_enough_is_a_moment_for_other_consumers() {
         let other = accept(&queue).expect("the session is free");
         assert_eq!(other.id(), "a");
         wait(other.close()).unwrap();
-        kit.advance(ms(10));
+        eventually("the moment is over", || {
+            kit.advance(ms(10));
+            consumer.status().prefetched == 1
+        });
         ack(&expect(&consumer, "3"));
     }
 }

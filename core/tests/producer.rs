@@ -5,41 +5,12 @@
 
 mod common;
 
-use std::future::Future;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use common::folder::Folder;
-use common::{HOUR, Kit, STUCK, Waiting, bodies, look, ms, now, soak};
+use common::{HOUR, Kit, STUCK, Waiting, bodies, eventually, kits, look, ms, now, soak, wait};
 use queue_runtime_core::{
     ErrorKind, Message, Producer, ProducerOptions, Queue, QueueOptions, Runtime, Sending,
 };
-
-/// A fresh engine of each kind.
-fn kits() -> [Kit; 2] {
-    [Kit::new(), Kit::file(&Arc::new(Folder::new()), "")]
-}
-
-#[track_caller]
-fn wait<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build();
-    let watched = async { tokio::time::timeout(STUCK, future).await };
-    runtime
-        .unwrap()
-        .block_on(watched)
-        .expect("nothing is stuck")
-}
-
-#[track_caller]
-fn eventually(what: &str, holds: impl Fn() -> bool) {
-    let deadline = Instant::now() + STUCK;
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what}: not within {STUCK:?}");
-        std::thread::yield_now();
-    }
-}
 
 fn depth(queue: &Queue) -> u64 {
     wait(queue.statistics()).unwrap().depth()

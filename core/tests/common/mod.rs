@@ -12,7 +12,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use queue_runtime_core::{
-    Client, Clock, Delivery, Queue, QueueOptions, ReceiveOptions, Retry, Runtime, RuntimeConfig,
+    Client, Clock, Consumer, Delivery, Queue, QueueOptions, ReceiveOptions, Retry, Runtime,
+    RuntimeConfig,
 };
 
 /// How long a watchdog waits before it calls something stuck. Only a failing test takes so long.
@@ -109,6 +110,31 @@ pub fn eventually(what: &str, holds: impl Fn() -> bool) {
         assert!(Instant::now() < deadline, "{what}: not within {STUCK:?}");
         std::thread::yield_now();
     }
+}
+
+/// A fresh engine of each kind.
+pub fn kits() -> Vec<Kit> {
+    let mut kits = vec![Kit::new()];
+    if cfg!(all(feature = "file", target_os = "linux")) {
+        kits.push(Kit::file(&Arc::new(folder::Folder::new()), ""));
+    }
+    kits
+}
+
+/// What a consumer hands out next.
+#[track_caller]
+pub fn next(consumer: &Consumer) -> Delivery {
+    wait(consumer.next()).expect("the consumer goes on")
+}
+
+/// A consumer has nothing to hand out, after background work had its chance.
+#[track_caller]
+pub fn nothing(consumer: &Consumer) {
+    for _ in 0..100 {
+        std::thread::yield_now();
+    }
+    let came = wait(async { tokio::time::timeout(ms(20), consumer.next()).await });
+    assert!(came.is_err(), "nothing could be taken");
 }
 
 /// Looks once for up to `max` messages.
