@@ -7,7 +7,8 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use super::batches::BatchOptions;
-use super::shared::{Asking, Shared};
+use super::shared::Shared;
+use super::take::Asking;
 use crate::delivery::Delivery;
 
 impl Shared {

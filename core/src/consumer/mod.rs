@@ -19,6 +19,7 @@ mod process_batches;
 mod pump;
 mod sessions;
 mod shared;
+mod take;
 
 use std::fmt;
 use std::sync::Arc;
