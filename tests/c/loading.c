@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "folder.h"
 #include "queue_runtime.h"
 
 #define CHECK(what)                                                    \
@@ -76,25 +77,28 @@ static qrt_bytes_t text(const char *s) {
     return bytes;
 }
 
-static void begin(const struct library *q, struct program *program) {
+static void begin(const struct library *q, struct program *program, const char *url) {
     CHECK(q->runtime_new(NULL, &program->runtime, NULL) == QRT_OK);
-    CHECK(q->client_open(program->runtime, text("memory:"), text(""), NOBODY, &program->client,
+    CHECK(q->client_open(program->runtime, text(url), text(""), NOBODY, &program->client,
                          NULL, NULL) == QRT_OK);
     CHECK(q->queue_open(program->client, text("jobs"), text(""), &program->queue, NULL) == QRT_OK);
 }
 
-static void use(const struct library *q, const struct program *program) {
-    qrt_receive_options_t options = QRT_RECEIVE_OPTIONS_INIT;
+static void send(const struct library *q, const struct program *program) {
     qrt_message_t *message = NULL;
-    qrt_batch_t *batch = NULL;
-    options.wait_ms = 0;
     CHECK(q->message_new(&message, NULL) == QRT_OK);
     CHECK(q->set_body(message, text("a"), NULL) == QRT_OK);
-    CHECK(q->send_one(program->queue, message, 0, NOBODY, NULL, NULL) == QRT_OK);
+    CHECK(q->send_one(program->queue, message, QRT_MAY_BLOCK, NOBODY, NULL, NULL) == QRT_OK);
     q->message_free(message);
+}
+
+static void take(const struct library *q, const struct program *program) {
+    qrt_receive_options_t options = QRT_RECEIVE_OPTIONS_INIT;
+    qrt_batch_t *batch = NULL;
+    options.wait_ms = 0;
     CHECK(q->receive(program->queue, &options, NOBODY, &batch, NULL, NULL) == QRT_OK);
     CHECK(q->batch_count(batch) == 1);
-    CHECK(q->ack(q->batch_get(batch, 0), 0, NOBODY, NULL, NULL) == QRT_OK);
+    CHECK(q->ack(q->batch_get(batch, 0), QRT_MAY_BLOCK, NOBODY, NULL, NULL) == QRT_OK);
     q->batch_free(batch);
 }
 
@@ -110,26 +114,33 @@ static void again_and_again(const char *path, int mode, int times) {
         struct library library;
         struct program program = {NULL, NULL, NULL};
         load(&library, path, mode);
-        begin(&library, &program);
-        use(&library, &program);
+        begin(&library, &program, "memory:");
+        send(&library, &program);
+        take(&library, &program);
         end(&library, &program);
         CHECK(dlclose(library.handle) == 0);
     }
 }
 
-static void two_copies_at_once(const char *path, const char *copy) {
+/* What one of them sends the other one takes, where they share a store. */
+static void two_copies_at_once(const char *path, const char *copy, const char *url, bool share) {
     struct library libraries[2];
     struct program programs[2];
     memset(programs, 0, sizeof programs);
     load(&libraries[0], path, RTLD_GLOBAL);
     load(&libraries[1], copy, RTLD_LOCAL);
     CHECK(libraries[0].ack != libraries[1].ack);
-    for (int i = 0; i < 2; i++) begin(&libraries[i], &programs[i]);
-    for (int i = 0; i < 100; i++) use(&libraries[i % 2], &programs[i % 2]);
+    for (int i = 0; i < 2; i++) begin(&libraries[i], &programs[i], url);
+    for (int i = 0; i < 100; i++) {
+        int sender = i % 2, taker = share ? 1 - sender : sender;
+        send(&libraries[sender], &programs[sender]);
+        take(&libraries[taker], &programs[taker]);
+    }
     for (int i = 0; i < 2; i++) end(&libraries[i], &programs[i]);
 }
 
 int main(int count, char **arguments) {
+    char folder[FOLDER_PATH], url[FOLDER_PATH + 8];
     if (count != 3) {
         fprintf(stderr, "usage: %s LIBRARY COPY\n", arguments[0]);
         return 2;
@@ -137,7 +148,12 @@ int main(int count, char **arguments) {
     again_and_again(arguments[1], RTLD_LOCAL, 50);
     again_and_again(arguments[1], RTLD_GLOBAL, 50);
     printf("ok - loaded_and_closed_100_times\n");
-    two_copies_at_once(arguments[1], arguments[2]);
+    two_copies_at_once(arguments[1], arguments[2], "memory:", false);
     printf("ok - two_copies_in_one_process\n");
+    CHECK(folder_make(folder));
+    snprintf(url, sizeof url, "file://%s", folder);
+    two_copies_at_once(arguments[1], arguments[2], url, true);
+    folder_remove(folder);
+    printf("ok - two_copies_share_a_store\n");
     return 0;
 }

@@ -27,7 +27,7 @@ struct Place {
     test: fn(&Path),
 }
 
-const PLACES: [Place; 6] = [
+const PLACES: [Place; 7] = [
     Place {
         name: "a_disk_in_memory_will_do",
         before: "mount -t tmpfs -o size=64m tmpfs \"$QRT_FOLDER\"",
@@ -58,6 +58,13 @@ const PLACES: [Place; 6] = [
         before: "mount --bind \"$QRT_FOLDER\" \"$QRT_FOLDER\" && \
                  mount -o remount,bind,ro \"$QRT_FOLDER\"",
         test: read_only,
+    },
+    Place {
+        name: "the_layer_of_a_container_will_do_and_leaves_the_image_alone",
+        before: "mount -t tmpfs tmpfs /mnt && mkdir /mnt/upper /mnt/work && \
+                 mount -t overlay overlay \"$QRT_FOLDER\" -o \
+                 lowerdir=\"$QRT_FOLDER\",upperdir=/mnt/upper,workdir=/mnt/work",
+        test: overlay,
     },
 ];
 
@@ -111,7 +118,8 @@ fn outcome(command: &mut Command) -> Result<(), Failed> {
 
 fn at_place(place: &Place) -> Result<(), Failed> {
     let folder = Folder::new();
-    if place.before.contains("bind,ro") {
+    let holds_messages = place.before.contains("bind,ro") || place.before.contains("overlay");
+    if holds_messages {
         Side::open(folder.path()).send("before");
         folder.wait_until_closed();
     }
@@ -119,7 +127,11 @@ fn at_place(place: &Place) -> Result<(), Failed> {
     command
         .env("QRT_PLACE", place.name)
         .env("QRT_FOLDER", folder.path());
-    outcome(&mut command)
+    outcome(&mut command)?;
+    if holds_messages {
+        assert_eq!(Side::open(folder.path()).settle_all(), ["before"]);
+    }
+    Ok(())
 }
 
 // --- disks ------------------------------------------------------------------------------------
@@ -185,6 +197,12 @@ fn full_after_a_restart(folder: &Path) {
     let side = Side::open(folder);
     assert_eq!(side.depth(), sent as u64);
     assert_eq!(side.settle_all().len(), sent);
+}
+
+fn overlay(folder: &Path) {
+    let (one, other) = (Side::open(folder), Side::open(folder));
+    one.send("after");
+    assert_eq!(other.settle_all(), ["before", "after"]);
 }
 
 fn read_only(folder: &Path) {
