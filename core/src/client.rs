@@ -132,7 +132,8 @@ impl Client {
     }
 
     /// Ends the client: verbs that wait end with `Closed`, later ones fail with it. Deliveries in
-    /// hand come back when their locks end. Closing again does nothing.
+    /// hand come back when their locks end. Of a `file:` store, what is owed to the disk is there
+    /// afterwards, and the folder may be removed if nobody else uses it. Closing again does nothing.
     pub async fn close(&self) -> Result<()> {
         if self.0.closed.swap(true, Ordering::AcqRel) {
             return Ok(());

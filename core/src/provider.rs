@@ -104,7 +104,7 @@ pub trait Provider: Send + Sync + 'static {
     /// The queue of this name. Checks name and options; creates nothing and asks no network.
     fn queue(&self, name: &str, options: &QueueOptions) -> Result<Arc<dyn ProviderQueue>>;
 
-    /// Lets go of connections. Verbs already begun are given up.
+    /// Lets go of connections, and ends work in the background. Verbs already begun are given up.
     fn close(&self) -> Reply<()> {
         Reply::now(Ok(()))
     }

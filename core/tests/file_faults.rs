@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use common::folder::Folder;
-use common::{Kit, bodies, body, look, now, take};
+use common::{Kit, bodies, body, look, now, soak, take, wait};
 use queue_runtime_core::store::{dump, verify};
 use queue_runtime_core::{
     Clock, DeadLetterFilter, Error, ErrorKind, Message, Queue, QueueOptions, ReceiveOptions,
@@ -615,4 +615,19 @@ fn a_dump_says_what_the_log_says_and_no_body() {
     let report = verify(folder.path()).unwrap();
     assert_eq!((report.queues[0].messages, report.queues[0].dead), (1, 0));
     assert_eq!(verify("/nowhere").unwrap_err().kind(), ErrorKind::Io);
+}
+
+#[test]
+fn the_folder_of_a_closed_client_may_be_removed() {
+    for _ in 0..20 * soak() {
+        let folder = Arc::new(Folder::new());
+        let kit = Kit::file(&folder, "durability=os");
+        let queue = unbounded(&kit);
+        // So much that files are made in the background.
+        for _ in 0..5 {
+            wait(queue.send(Message::new(vec![7; 1 << 20]))).unwrap();
+        }
+        wait(kit.client.close()).unwrap();
+        std::fs::remove_dir_all(folder.path()).unwrap();
+    }
 }

@@ -45,9 +45,17 @@ struct Pending {
 }
 
 impl Flusher {
-    pub(super) fn close(&self) {
-        locked(&self.shared.queue).closed = true;
+    /// Lets the thread end. Answers whether a flush was still to come.
+    pub(super) fn close(&self) -> bool {
+        let mut pending = locked(&self.shared.queue);
+        pending.closed = true;
         self.shared.changed.notify_all();
+        pending.soon.is_some()
+    }
+
+    /// Whether a flush is to come that nobody waits for.
+    pub(super) fn owes(&self) -> bool {
+        locked(&self.shared.queue).soon.is_some()
     }
 }
 
@@ -193,12 +201,12 @@ fn run(store: &Weak<Store>, shared: &Shared) {
             .changed
             .wait_timeout_while(pending, interval, |p| p.waiting.is_empty() && !p.closed)
             .unwrap_or_else(PoisonError::into_inner);
-        pending.soon = None;
-        let closed = pending.closed;
-        drop(pending);
-        let Some(store) = store.upgrade().filter(|_| !closed) else {
+        // One that is at its end flushes by itself what it sees to be owed.
+        let Some(store) = store.upgrade() else {
             return;
         };
+        pending.soon = None;
+        drop(pending);
         let tail = store.ground.region.header().tail.get();
         let flushed = store.flush(tail);
         store.answer(flushed);

@@ -57,6 +57,7 @@ impl Store {
         if let Err(error) = spawned {
             tracing::error!(%error, "no thread for the keeper");
             self.threads.keeper_wakes.store(0, Ordering::Release);
+            self.threads.kept.notify_waiters();
         }
     }
 
@@ -70,6 +71,7 @@ impl Store {
             }
             let none_since = wakes.compare_exchange(seen, 0, Ordering::AcqRel, Ordering::Relaxed);
             if none_since.is_ok() {
+                self.threads.kept.notify_waiters();
                 return;
             }
         }

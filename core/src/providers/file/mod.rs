@@ -120,6 +120,10 @@ impl Provider for FileProvider {
             bound: AtomicU64::new(0),
         }))))
     }
+
+    fn close(&self) -> Reply<()> {
+        Reply::later(self.store.clone().come_to_rest())
+    }
 }
 
 /// One client's view of a queue.

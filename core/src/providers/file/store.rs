@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -65,6 +66,8 @@ pub(super) struct Threads {
     pub(super) flushing: AtomicBool,
     /// Wakes of the keeper since its thread began; 0: it has none.
     pub(super) keeper_wakes: AtomicU32,
+    /// The keeper's thread has nothing more to do.
+    pub(super) kept: Notify,
 }
 
 /// What a step of this store works with.
@@ -185,6 +188,24 @@ impl Store {
         store.locks_enter_once()?;
         store.locks.opened();
         Ok(store)
+    }
+
+    /// Brings to the disk what is owed to it, and waits until no file is being made or removed.
+    pub(super) async fn come_to_rest(self: Arc<Self>) -> Result<()> {
+        if self.process != sys::generation() {
+            return Ok(());
+        }
+        if self.flusher.owes() {
+            self.flushed(self.ground.region.header().tail.get()).await?;
+        }
+        loop {
+            let mut kept = pin!(self.threads.kept.notified());
+            kept.as_mut().enable();
+            if self.threads.keeper_wakes.load(Ordering::Acquire) == 0 {
+                return Ok(());
+            }
+            kept.await;
+        }
     }
 
     /// The first step: joins the members, and lets go of what dead ones had.
@@ -404,7 +425,7 @@ impl Drop for Entered<'_> {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        self.flusher.close();
+        let owes = self.flusher.close();
         if self.process != sys::generation() {
             return;
         }
@@ -427,6 +448,9 @@ impl Drop for Store {
         });
         if let Err(error) = left {
             tracing::debug!(%error, "a store was left without a word");
+        }
+        if owes && let Err(error) = self.flush(self.ground.region.header().tail.get()) {
+            tracing::error!(%error, "what was owed to the disk is not on it");
         }
     }
 }

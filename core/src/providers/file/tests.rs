@@ -116,6 +116,25 @@ fn an_interval_is_flushed_by_itself_and_os_never_is() {
         assert!(begun.elapsed().as_secs() < 60, "it is never flushed");
         std::thread::yield_now();
     }
+    // Nor does it owe anything when its client ends.
+    for closes in [true, false] {
+        let kit = Kit::new(&format!("owed-{closes}"), "durability=os");
+        let client = kit.open_beside("durability=interval(1min)").unwrap();
+        let send = async { client.queue("q")?.send(Message::new("a")).await };
+        kit.runtime.block_on(send).unwrap().unwrap();
+        let end = synced(&kit).end;
+        assert!(synced(&kit).flushed.unwrap() < end);
+        if closes {
+            kit.runtime.block_on(client.close()).unwrap().unwrap();
+            assert!(synced(&kit).flushed.unwrap() >= end);
+        }
+        drop(client);
+        // A thread may keep the store for a moment longer.
+        while synced(&kit).flushed.unwrap() < end {
+            assert!(begun.elapsed().as_secs() < 50, "it is never flushed");
+            std::thread::yield_now();
+        }
+    }
     let kit = Kit::new("os", "durability=os");
     kit.send().unwrap();
     assert!(synced(&kit).flushed.unwrap() < synced(&kit).end);
