@@ -733,6 +733,17 @@ qrt_status_t qrt_message_set_session(qrt_message_t *message,
                                      qrt_bytes_t value,
                                      qrt_error_t **error);
 
+// Puts the message into the session that `key` finds in its headers, which are set before, or into
+// none where it finds none. A key is JSON: `{"field": "customer"}`, `{"composite": ["tenant",
+// "order"]}`, `{"first_of": [KEY, ...]}`, each also with a `"prefix"` and, for another session every
+// so many hours, `"per_hours"`; or `"none"`. `now_ms` is the moment of the latter, such as that of
+// `qrt_runtime_now`. `QRT_ERR_INVALID_CONFIG` says what is wrong with the key. Copies. One thread at
+// a time.
+qrt_status_t qrt_message_set_session_by(qrt_message_t *message,
+                                        qrt_bytes_t key,
+                                        int64_t now_ms,
+                                        qrt_error_t **error);
+
 // Says what this message answers or belongs to. Copies. One thread at a time.
 qrt_status_t qrt_message_set_correlation_id(qrt_message_t *message,
                                             qrt_bytes_t value,

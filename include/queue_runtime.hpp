@@ -484,6 +484,13 @@ public:
     Message &session(std::string_view session) {
         return set(qrt_message_set_session, detail::lend(session));
     }
+    /// The session that a key finds in the headers set so far, or none: JSON such as
+    /// `{"field": "customer", "prefix": "c-"}`, see `qrt_message_set_session_by`. The moment counts
+    /// for a key with `per_hours`.
+    Message &session_by(std::string_view key, Timestamp now = {}) {
+        return set(qrt_message_set_session_by, detail::lend(key),
+                   std::int64_t{now.time_since_epoch().count()});
+    }
     /// What it answers or belongs to.
     Message &correlation_id(std::string_view id) {
         return set(qrt_message_set_correlation_id, detail::lend(id));

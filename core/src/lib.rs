@@ -67,7 +67,7 @@ pub use queue::{MessageState, Peeked, Queue, ReceiveOptions, SessionOptions, Sta
 pub use reply::Reply;
 pub use resilience::{Breaker, BreakerState, Retry};
 pub use runtime::Runtime;
-pub use sessions::Session;
+pub use sessions::{Session, SessionKey};
 pub use settlement::{Guard, Receipt, Settlement, Verb};
 pub use write_behind::{Entry, WriteBehind, WriteBehindMetrics, WriteBehindOptions};
 

@@ -11,8 +11,10 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::clock::Timestamp;
 use crate::codec::{Bincode, Codec, Json};
 use crate::error::{Error, Result};
+use crate::sessions::SessionKey;
 
 /// The longest message id, session id, correlation id, content type and dedup id, in bytes.
 pub const MAX_ID_BYTES: usize = 128;
@@ -221,6 +223,12 @@ impl Message {
     pub fn session(self, session: impl Into<Arc<str>>) -> Self {
         let session = session.into();
         self.edit(|p| p.session = Some(session))
+    }
+
+    /// Puts the message into the session that this key finds in the headers set so far, at this
+    /// moment; into none where it finds none.
+    pub fn session_by(self, key: &SessionKey, now: Timestamp) -> Self {
+        self.edit(|p| p.session = key.of(&p.headers, now).map(Arc::from))
     }
 
     /// Says what this message answers or belongs to.

@@ -3,7 +3,7 @@
 use std::ffi::c_void;
 
 use bytes::Bytes;
-use queue_runtime_core::{Message, Properties, Result};
+use queue_runtime_core::{Message, Properties, Result, SessionKey, Timestamp};
 
 use crate::abi::{
     Taken, borrow, duration, free, get, handle_output, millis, null, qrt_bytes_t, run, slice,
@@ -162,6 +162,28 @@ pub unsafe extern "C" fn qrt_message_set_session(
 ) -> qrt_status_t {
     // SAFETY: the caller vouches for the pointers.
     unsafe { edit(message, error, |m| Ok(m.session(value.text("session")?))) }
+}
+
+/// Puts the message into the session that `key` finds in its headers, which are set before, or into
+/// none where it finds none. A key is JSON: `{"field": "customer"}`, `{"composite": ["tenant",
+/// "order"]}`, `{"first_of": [KEY, ...]}`, each also with a `"prefix"` and, for another session every
+/// so many hours, `"per_hours"`; or `"none"`. `now_ms` is the moment of the latter, such as that of
+/// `qrt_runtime_now`. `QRT_ERR_INVALID_CONFIG` says what is wrong with the key. Copies. One thread at
+/// a time.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_message_set_session_by(
+    message: *mut qrt_message_t,
+    key: qrt_bytes_t,
+    now_ms: i64,
+    error: *mut *mut qrt_error_t,
+) -> qrt_status_t {
+    // SAFETY: the caller vouches for the pointers.
+    unsafe {
+        edit(message, error, |m| {
+            let key: SessionKey = key.text("key")?.parse()?;
+            Ok(m.session_by(&key, Timestamp(now_ms)))
+        })
+    }
 }
 
 /// Says what this message answers or belongs to. Copies. One thread at a time.

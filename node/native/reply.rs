@@ -19,6 +19,7 @@ pub enum Answer {
     Nothing,
     Number(f64),
     Text(String),
+    SomeText(Option<String>),
     Value(Value),
     /// The number of a session, or none that has work.
     Session(Option<usize>),
@@ -35,6 +36,7 @@ pub fn write(answer: &Answer, link: &mut Link, page: &mut Page<'_>) {
         Answer::Nothing => {}
         Answer::Number(number) => page.number(*number),
         Answer::Text(text) => page.text(text),
+        Answer::SomeText(text) => page.some_text(text.as_deref()),
         Answer::Value(value) => write_value(value, link, page),
         Answer::Session(None) => page.none(),
         Answer::Session(Some(slot)) => {

@@ -96,6 +96,7 @@ export type { ReceiveOptions } from "./receive.js";
 export type { Results, SendOutcome, SettleOutcome } from "./results.js";
 export { Runtime } from "./runtime.js";
 export type { Session } from "./session.js";
+export { SessionKey } from "./session-key.js";
 export type {
   BatchHandler,
   Handler,

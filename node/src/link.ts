@@ -206,3 +206,7 @@ export function readNumber(page: Page, at: number): number {
 export function readText(page: Page, at: number): string {
   return page.text(at);
 }
+
+export function readSomeText(page: Page, at: number): string | undefined {
+  return page.someText(at);
+}

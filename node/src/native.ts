@@ -68,6 +68,7 @@ interface Native {
   sessionState: Verb;
   setSessionState: Verb;
   closeSession: Verb;
+  sessionKey: Verb;
   peek: Verb;
   statistics: Verb;
   deadLetters: Verb;

@@ -50,6 +50,7 @@ from queue_runtime._native import (
 )
 from queue_runtime._opening import Opening
 from queue_runtime._options import ConsumerOptions, QueueOptions, RuntimeOptions, to_json
+from queue_runtime._session_key import SessionKey
 from queue_runtime._worker import Worker
 from queue_runtime._write_behind import WriteBehind
 from queue_runtime._write_behind_data import (
@@ -91,6 +92,7 @@ __all__ = [
     "SendResult",
     "SendResults",
     "Session",
+    "SessionKey",
     "SettleResult",
     "SettleResults",
     "Settlement",

@@ -56,6 +56,7 @@ __all__ = [
     "open_sync",
     "open_write_behind_async",
     "open_write_behind_sync",
+    "session_key",
 ]
 
 __version__: str
@@ -64,6 +65,7 @@ _Seconds: TypeAlias = float | timedelta
 _Body: TypeAlias = bytes | bytearray | memoryview | str
 _T_co = TypeVar("_T_co", covariant=True)
 
+def session_key(key: str, headers: dict[str, str], now_ms: int, /) -> str | None: ...
 def open_async(url: str, config: str, runtime: Runtime | None, /) -> Call[AsyncClient]: ...
 def open_sync(url: str, config: str, runtime: Runtime | None, /) -> SyncClient: ...
 def open_write_behind_async(

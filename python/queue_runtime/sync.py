@@ -48,6 +48,7 @@ from queue_runtime._native import (
     open_sync as _open,
 )
 from queue_runtime._options import ConsumerOptions, QueueOptions, RuntimeOptions, to_json
+from queue_runtime._session_key import SessionKey
 from queue_runtime._sync_worker import Worker
 from queue_runtime._write_behind_data import (
     CloseReport,
@@ -88,6 +89,7 @@ __all__ = [
     "SendResult",
     "SendResults",
     "Session",
+    "SessionKey",
     "SettleResult",
     "SettleResults",
     "Settlement",

@@ -39,7 +39,7 @@ mod _native {
     #[pymodule_export]
     use crate::client::{open_async, open_sync};
     #[pymodule_export]
-    use crate::message::Message;
+    use crate::message::{Message, session_key};
     #[pymodule_export]
     use crate::results::{SendResult, SendResults, SettleResult, SettleResults};
     #[pymodule_export]

@@ -58,10 +58,7 @@ impl Properties<'_> {
             message.set_id(id.to_str()?).raise(py)?;
         }
         if let Some(headers) = &self.headers {
-            for (name, value) in headers {
-                let (name, value) = (text(&name, "a header's name")?, text(&value, "a header")?);
-                message.set_header(name, value).raise(py)?;
-            }
+            set_headers(headers, message)?;
         }
         if let Some(session) = &self.session {
             message.set_session(session.to_str()?).raise(py)?;
@@ -85,6 +82,14 @@ impl Properties<'_> {
         }
         Ok(())
     }
+}
+
+fn set_headers(headers: &Bound<'_, PyDict>, message: &mut abi::Message) -> PyResult<()> {
+    for (name, value) in headers {
+        let (name, value) = (text(&name, "a header's name")?, text(&value, "a header")?);
+        message.set_header(name, value).raise(headers.py())?;
+    }
+    Ok(())
 }
 
 fn text<'a>(value: &'a Bound<'_, PyAny>, name: &str) -> PyResult<&'a str> {
@@ -224,6 +229,21 @@ pub(crate) fn headers<'py>(
 /// Milliseconds as seconds.
 pub(crate) fn seconds(ms: Option<i64>) -> Option<f64> {
     ms.map(|ms| Duration::from_millis(ms.unsigned_abs()).as_secs_f64())
+}
+
+/// The session that a key, as JSON, finds in headers at a moment; `SessionKey` is made of it.
+#[pyfunction]
+#[pyo3(signature = (key, headers, now_ms, /))]
+pub(crate) fn session_key(
+    key: &Bound<'_, PyString>,
+    headers: &Bound<'_, PyDict>,
+    now_ms: i64,
+) -> PyResult<Option<String>> {
+    let py = key.py();
+    let mut message = abi::Message::new(&[]).raise(py)?;
+    set_headers(headers, &mut message)?;
+    message.set_session_by(key.to_str()?, now_ms).raise(py)?;
+    Ok(message.view().session().map(str::to_owned))
 }
 
 /// A message to send, as often as wanted: bytes or text as its body, or any value as `json=`, and

@@ -44,6 +44,7 @@ static void text_that_is_none(void) {
         INVALID("config", qrt_queue_open(client, text("q"), bad, &found, &error));
         INVALID("id", qrt_message_set_id(message, bad, &error));
         INVALID("session", qrt_message_set_session(message, bad, &error));
+        INVALID("key", qrt_message_set_session_by(message, bad, 0, &error));
         INVALID("correlation_id", qrt_message_set_correlation_id(message, bad, &error));
         INVALID("content_type", qrt_message_set_content_type(message, bad, &error));
         INVALID("dedup_id", qrt_message_set_dedup_id(message, bad, &error));

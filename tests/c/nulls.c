@@ -169,6 +169,7 @@ static void messages(void) {
     REFUSES("message", qrt_message_set_header, NULL, text("n"), text("v"));
     REFUSES("message", qrt_message_set_id, NULL, text("x"));
     REFUSES("message", qrt_message_set_session, NULL, text("x"));
+    REFUSES("message", qrt_message_set_session_by, NULL, text("\"none\""), 0);
     REFUSES("message", qrt_message_set_correlation_id, NULL, text("x"));
     REFUSES("message", qrt_message_set_content_type, NULL, text("x"));
     REFUSES("message", qrt_message_set_dedup_id, NULL, text("x"));

@@ -74,6 +74,21 @@ static void a_message_passes_whole() {
     CHECK(delivery.is_settled());
 }
 
+static void a_message_goes_into_the_session_of_its_key() {
+    World w;
+    const auto session = [&](std::string_view key, qr::Timestamp now = {}) {
+        qr::Message message("x");
+        message.header("tenant", "a/b").header("order", "7").session_by(key, now);
+        CHECK(!message.error());
+        return std::string(message.view().session());
+    };
+    CHECK(session(R"({"composite": ["tenant", "order"], "prefix": "o-"})") == "o-a%2Fb/7");
+    CHECK(session(R"({"field": "customer"})").empty());
+    CHECK(session(R"({"field": "order", "per_hours": 6})", qr::Timestamp(12h)) == "7-p2");
+    qr::Message wrong("x");
+    CHECK(wrong.session_by(R"({"feild": "customer"})").error()->field() == "session_key");
+}
+
 static void an_error_in_both_manners() {
     World w;
     w.queue.send(qr::Message("a")).get();
@@ -475,6 +490,7 @@ static void time_and_metrics() {
 
 int main() {
     RUN(a_message_passes_whole);
+    RUN(a_message_goes_into_the_session_of_its_key);
     RUN(an_error_in_both_manners);
     RUN(what_a_message_refuses_is_the_error_of_its_sending);
     RUN(many_at_once);

@@ -82,6 +82,14 @@ impl Message {
         self.set(|m, error| unsafe { qrt_message_set_session(m, lend_text(Some(session)), error) })
     }
 
+    /// Puts the message into the session that a key, as JSON, finds in its headers at this moment, in
+    /// milliseconds since 1970; into none where it finds none.
+    pub fn set_session_by(&mut self, key: &str, now: i64) -> Result<()> {
+        let key = lend_text(Some(key));
+        // SAFETY: as for `set_header`.
+        self.set(|m, error| unsafe { qrt_message_set_session_by(m, key, now, error) })
+    }
+
     /// Says what this message answers or belongs to.
     pub fn set_correlation_id(&mut self, id: &str) -> Result<()> {
         let id = lend_text(Some(id));

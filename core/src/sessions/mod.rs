@@ -1,6 +1,7 @@
 //! Sessions: ordered groups with one holder at a time.
 
 mod hold;
+mod key;
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use crate::provider::{Moment, SessionLock};
 use crate::queue::{Queue, ReceiveOptions, same};
 use crate::reply::Reply;
 pub(crate) use hold::SessionHold;
+pub use key::SessionKey;
 
 /// A held session: its messages come in order, to this holder alone, until it is closed, dropped
 /// or its lock ends. Not to be cloned; any thread.

@@ -7,6 +7,7 @@ mod looking;
 pub mod producer;
 mod queue;
 mod session;
+mod session_key;
 pub mod write_behind;
 
 use crate::link::{Link, Outcome, Verb};
@@ -70,6 +71,7 @@ pub const VERBS: &[(&str, Verb)] = &[
     ("sessionState", session::state),
     ("setSessionState", session::set_state),
     ("closeSession", session::close),
+    ("sessionKey", session_key::of),
     ("peek", looking::peek),
     ("statistics", looking::statistics),
     ("deadLetters", looking::dead_letters),

@@ -15,6 +15,7 @@ import {
   type Entry,
   InvalidMessageError,
   type SendResult,
+  SessionKey,
   type Sink,
   UnwrittenError,
   type Worker,
@@ -41,6 +42,9 @@ export async function main(): Promise<void> {
   await orders.send({ id: "1" });
   // @ts-expect-error: no such option
   await orders.send("x", { delayMs: 5 });
+
+  const key: SessionKey = SessionKey.composite("tenant", "order").perHours(6);
+  await orders.send("x", { session: key.of({ tenant: "acme", order: "7" }) });
 
   const results = await orders.sendMany([{ body: { id: 2, drink: "tea" }, ttl: 5 }, "text"]);
   for (const result of results.throwForErrors()) {

@@ -22,6 +22,8 @@ async def asyncio_program() -> None:
     sent = await queue.send(b"x", session="s", headers={"a": "b"}, delay=1, ttl=timedelta(1))
     assert_type(sent, qr.SendResult)
     assert_type(sent.id, str | None)
+    key = qr.SessionKey.first_of(qr.SessionKey.field("a").prefix("a-"), qr.SessionKey.none())
+    assert_type(key.of({"a": "b"}), str | None)
     results = await queue.send_many([b"a", "b", qr.Message(json={"c": 1})])
     for result in results:
         assert_type(result, qr.SendResult)

@@ -1,6 +1,6 @@
 """Prints the scenario files and what they run against as one JSON object: of each file its name and
-what it holds; of each target what targets.toml says, with the server's address in its URL. A target
-whose server is not running is left out.
+what it holds; of each target what targets.toml says, with the server's address in its URL; and the
+table of session keys. A target whose server is not running is left out.
 
 The keys of the JSON library in C hold no NUL: there it is written as its symbol.
 """
@@ -30,5 +30,6 @@ for target in running:
 loaded = {
     "files": [[file.stem, keyed(tomllib.loads(file.read_text()))] for file in files],
     "targets": running,
+    "session_keys": json.loads((folder.parent / "session_keys.json").read_text()),
 }
 json.dump(loaded, sys.stdout)

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "consumer.h"
+#include "keys.h"
 #include "report.h"
 #include "step.h"
 #include "verb.h"
@@ -324,6 +325,7 @@ int main(int count, char **arguments) {
     }
     files = json_object_get(loaded, "files");
     targets = json_object_get(loaded, "targets");
+    failed = keys_run(json_object_get(loaded, "session_keys"));
     for (size_t i = 0; i < json_array_size(targets); i++)
         failed += !run_target(files, rows, json_array_get(targets, i));
     for (size_t i = 0; i < json_array_size(rows); i++)
