@@ -32,6 +32,7 @@ struct OutgoingFields {
     delay: Option<Span>,
     dedup_id: Option<String>,
     duplicate_of: Option<String>,
+    by: Option<String>,
     error: Option<Failure>,
 }
 
@@ -42,6 +43,8 @@ pub(super) struct Outgoing {
     /// Its body's text, by which later steps name it.
     pub name: String,
     pub duplicate_of: Option<String>,
+    /// The producer that sends it.
+    pub by: Option<String>,
     pub error: Option<Failure>,
 }
 
@@ -77,6 +80,7 @@ impl TryFrom<Value> for Outgoing {
             message,
             name: f.body.name,
             duplicate_of: f.duplicate_of,
+            by: f.by,
             error: f.error,
         })
     }

@@ -194,7 +194,12 @@ impl World<'_> {
             Action::Next(next) => consumer(&next.consumer),
             Action::ConsumerStatus(status) => consumer(&status.consumer),
             Action::Drain(drain) => consumer(&drain.consumer),
-            Action::Stop(name) | Action::DropConsumer(name) => consumer(name),
+            Action::Stop(name)
+            | Action::Pause(name)
+            | Action::Resume(name)
+            | Action::ResetBreaker(name)
+            | Action::DropConsumer(name) => consumer(name),
+            Action::Call(call) => consumer(&call.worker),
             Action::Pending(name) | Action::Cancel(name) => names.background.contains(name),
             _ => false,
         }

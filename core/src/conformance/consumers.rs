@@ -1,5 +1,6 @@
 //! Consumers: their verbs, and what must come of them.
 
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,11 +13,67 @@ use super::background::PATIENCE;
 use super::check::check_value;
 use super::step::Action;
 use super::verbs::{Came, Going, going};
+use super::workers::{Calls, Work};
 use super::world::{Checked, World};
-use crate::consumer::{CancelCause, Consumer, ConsumerOptions, ConsumerStatus, DrainReport};
+use crate::consumer::{
+    CancelCause, Consumer, ConsumerOptions, ConsumerStatus, DrainReport, Worker,
+};
+use crate::error::Error;
+use crate::resilience::BreakerState;
 
 /// How often one looks whether something has come to be.
 const LOOK: Duration = Duration::from_millis(1);
+
+/// What takes messages in: a consumer that is asked for them, or a worker with its handler's calls.
+pub(super) enum Intake {
+    Consumer(Consumer),
+    Worker(Worker, Calls),
+}
+
+impl Intake {
+    fn status(&self) -> ConsumerStatus {
+        match self {
+            Self::Consumer(consumer) => consumer.status(),
+            Self::Worker(worker, _) => worker.status(),
+        }
+    }
+
+    async fn drain(&self, deadline: Duration) -> DrainReport {
+        match self {
+            Self::Consumer(consumer) => consumer.drain(deadline).await,
+            Self::Worker(worker, _) => worker.drain(deadline).await,
+        }
+    }
+
+    fn pause(&self) {
+        match self {
+            Self::Consumer(consumer) => consumer.pause(),
+            Self::Worker(worker, _) => worker.pause(),
+        }
+    }
+
+    fn resume(&self) {
+        match self {
+            Self::Consumer(consumer) => consumer.resume(),
+            Self::Worker(worker, _) => worker.resume(),
+        }
+    }
+
+    fn reset_breaker(&self) {
+        match self {
+            Self::Consumer(consumer) => consumer.reset_breaker(),
+            Self::Worker(worker, _) => worker.reset_breaker(),
+        }
+    }
+
+    /// One that is asked.
+    fn consumer(&self) -> Checked<&Consumer> {
+        match self {
+            Self::Consumer(consumer) => Ok(consumer),
+            Self::Worker(..) => Err("it is a worker".to_owned()),
+        }
+    }
+}
 
 /// A consumer to be started.
 #[derive(Clone, Debug)]
@@ -42,7 +99,11 @@ impl Consume {
 }
 
 /// Sets an option of a consumer: one line for each.
-fn set(options: ConsumerOptions, key: &str, value: Value) -> Result<ConsumerOptions, String> {
+pub(super) fn set(
+    options: ConsumerOptions,
+    key: &str,
+    value: Value,
+) -> Result<ConsumerOptions, String> {
     Ok(match key {
         "concurrency" => options.concurrency(read(key, value)?),
         "prefetch" => options.prefetch(read(key, value)?),
@@ -53,17 +114,27 @@ fn set(options: ConsumerOptions, key: &str, value: Value) -> Result<ConsumerOpti
         "max_lock_renewal" => options.max_lock_renewal(span(key, value)?),
         "reconnect" => options.reconnect(read(key, value)?),
         "idle" => options.idle(span(key, value)?),
+        "breaker" => options.breaker(parsed(key, value)?),
+        "max_sessions" => options.max_sessions(read(key, value)?),
+        "session_idle" => options.session_idle(span(key, value)?),
+        "session_max_messages" => options.session_max_messages(read(key, value)?),
+        "session_max_time" => options.session_max_time(span(key, value)?),
         _ => return Err(format!("unknown field `{key}`")),
     })
 }
 
-fn read<T: DeserializeOwned>(key: &str, value: Value) -> Result<T, String> {
+pub(super) fn read<T: DeserializeOwned>(key: &str, value: Value) -> Result<T, String> {
     let read = value.try_into();
     read.map_err(|e: toml::de::Error| format!("{key}: {}", e.message()))
 }
 
-fn span(key: &str, value: Value) -> Result<Duration, String> {
+pub(super) fn span(key: &str, value: Value) -> Result<Duration, String> {
     read(key, value).map(|Span(span)| span)
+}
+
+fn parsed<T: FromStr<Err = Error>>(key: &str, value: Value) -> Result<T, String> {
+    let text: String = read(key, value)?;
+    text.parse().map_err(|e: Error| e.to_string())
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -87,19 +158,27 @@ pub(super) struct Status {
 }
 
 /// What a consumer's status comes to say. What is not said may be anything.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Expected {
     ready: Option<bool>,
     in_hand: Option<u64>,
     prefetched: Option<u64>,
+    sessions: Option<u64>,
+    paused: Option<bool>,
+    /// As [`BreakerState::name`] says it.
+    breaker: Option<String>,
 }
 
 impl Expected {
     fn check(&self, got: &ConsumerStatus) -> Checked<()> {
         check_value("ready", self.ready, got.ready)?;
         check_value("in_hand", self.in_hand, got.in_hand)?;
-        check_value("prefetched", self.prefetched, got.prefetched)
+        check_value("prefetched", self.prefetched, got.prefetched)?;
+        check_value("sessions", self.sessions, got.sessions)?;
+        check_value("paused", self.paused, got.paused)?;
+        let breaker = self.breaker.as_deref();
+        check_value("breaker", breaker, BreakerState::name(got.breaker))
     }
 }
 
@@ -159,24 +238,28 @@ impl From<DrainReport> for Drained {
 }
 
 impl World<'_> {
-    fn consumer(&self, name: &str) -> Checked<Arc<Consumer>> {
-        let consumer = self.consumers.get(name).cloned();
-        consumer.ok_or_else(|| format!("there is no consumer {name:?}"))
+    pub(super) fn intake(&self, name: &str) -> Checked<Arc<Intake>> {
+        let intake = self.consumers.get(name).cloned();
+        intake.ok_or_else(|| format!("there is no consumer {name:?}"))
     }
 
     /// Begins a verb of a consumer, or of what it handed out.
     pub fn begin_of_consumer(&self, action: &Action) -> Checked<Going> {
         Ok(match action {
             Action::Next(next) => {
-                let consumer = self.consumer(&next.consumer)?;
+                let intake = self.intake(&next.consumer)?;
+                intake.consumer()?;
                 going(async move {
-                    let delivery = consumer.next().await;
+                    let delivery = match &*intake {
+                        Intake::Consumer(consumer) => consumer.next().await,
+                        Intake::Worker(..) => None,
+                    };
                     Ok(Came::Deliveries(delivery.into_iter().collect()))
                 })
             }
             Action::ConsumerStatus(status) => {
-                let consumer = self.consumer(&status.consumer)?;
-                let expected = status.expect;
+                let consumer = self.intake(&status.consumer)?;
+                let expected = status.expect.clone();
                 going(async move {
                     // It gets there in the background; what it must not be is seen by who asks.
                     let end = Instant::now() + PATIENCE / 2;
@@ -197,16 +280,31 @@ impl World<'_> {
                 })
             }
             Action::Drain(drain) => {
-                let consumer = self.consumer(&drain.consumer)?;
+                let consumer = self.intake(&drain.consumer)?;
                 let deadline = drain.deadline.0;
                 going(async move { Ok(Came::Drained(consumer.drain(deadline).await)) })
             }
             Action::Stop(name) => {
-                let consumer = self.consumer(name)?;
+                let intake = self.intake(name)?;
+                intake.consumer()?;
                 going(async move {
-                    consumer.stop().await;
+                    if let Intake::Consumer(consumer) = &*intake {
+                        consumer.stop().await;
+                    }
                     Ok(Came::Nothing)
                 })
+            }
+            Action::Pause(name) => {
+                self.intake(name)?.pause();
+                going(async { Ok(Came::Nothing) })
+            }
+            Action::Resume(name) => {
+                self.intake(name)?.resume();
+                going(async { Ok(Came::Nothing) })
+            }
+            Action::ResetBreaker(name) => {
+                self.intake(name)?.reset_breaker();
+                going(async { Ok(Came::Nothing) })
             }
             other => return Err(format!("{other:?} is no verb of a consumer")),
         })
@@ -215,9 +313,11 @@ impl World<'_> {
     /// Compares what came of a verb that is about consumers with what must.
     pub fn finish_of_consumer(&mut self, action: &Action, came: Came) -> Checked<()> {
         match (action, came) {
-            (Action::Consume(consume), Came::Consumer(consumer)) => {
-                let name = consume.name.clone();
-                self.consumers.insert(name, Arc::new(consumer));
+            (
+                Action::Consume(Consume { name, .. }) | Action::Work(Work { name, .. }),
+                Came::Intake(intake),
+            ) => {
+                self.consumers.insert(name.clone(), Arc::new(intake));
                 Ok(())
             }
             (Action::Next(next), Came::Deliveries(deliveries)) => {

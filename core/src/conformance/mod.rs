@@ -24,12 +24,14 @@ mod background;
 mod beside;
 mod check;
 mod consumers;
+mod producers;
 mod report;
 mod scenario;
 mod step;
 mod target;
 mod template;
 mod verbs;
+mod workers;
 mod world;
 
 pub use beside::serve;
@@ -94,6 +96,9 @@ mod tests {
     #[test]
     fn what_is_not_so_is_found_out() {
         const SENT: &str = "{ send = 'a', headers = { h = 'v' } }, { receive = 1, count = 1 }";
+        const WORKING: &str =
+            "{ send = 'a' }, { work = 'w', batch_size = 1 }, { call = 'w', count = 1 }";
+        const WORKED: &str = "{ send = 'a' }, { work = 'w' }, { call = 'w', expect = ['b'] }";
         const CONSUMED: &str = "{ send = 'a' }, { consume = 'c' }, { next = 'c', count = 1 }";
         for (steps, why) in [
             ("{ send = 'a' }, { receive = 1, expect = [] }", "got 1"),
@@ -206,6 +211,26 @@ mod tests {
                 "{ consume = 'c', concurrency = 0 }",
                 "failed: InvalidArgument",
             ),
+            (WORKED, "message 1: body is"),
+            (
+                &format!(
+                    "{WORKING}, {{ return = 'a' }}, {{ drain = 'w', deadline = '1h', expect = {{ finished = 7, released = 0, abandoned = 0 }} }}"
+                ),
+                "the report is",
+            ),
+            (
+                &format!("{WORKING}, {{ return = 'b' }}"),
+                "no call has the message",
+            ),
+            (
+                "{ produce = 'p' }, { send = 'a', by = 'p', start = 's' }, { flush = 'p' }, { pending = 's' }, { cancel = 's' }",
+                "it has ended",
+            ),
+            (
+                "{ produce = 'p' }, { close_producer = 'p', deadline = '1s', expect = { sent = 1, failed = 0 } }",
+                "sent is 0",
+            ),
+            ("{ send = 'a', by = 'p' }", "no producer"),
             ("{ stop = 'c' }", "no consumer"),
             ("{ ack = 'a' }", "no delivery"),
             (

@@ -184,6 +184,17 @@ mod tests {
                 "unknown field `colour`",
             ),
             ("{ consume = 'c', wait = 'soon' }", "not a duration"),
+            ("{ consume = 'c', batch_size = 1 }", "unknown field"),
+            ("{ work = 'w', colour = 'blue' }", "unknown field `colour`"),
+            ("{ call = 'w' }", "`expect`, or `count`"),
+            (
+                "{ produce = 'p', colour = 'blue' }",
+                "unknown field `colour`",
+            ),
+            (
+                "{ send_many = [{ body = 'a', by = 'p' }] }",
+                "unknown field `by`",
+            ),
             ("{ ack = 'a', error = 'gone' }", "no error kind"),
             ("{ advance = 30 }", "expected a string"),
             ("{ advance = 'soon' }", "not a duration"),

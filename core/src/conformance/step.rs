@@ -8,6 +8,8 @@ use toml::{Table, Value};
 
 use super::arguments::*;
 use super::consumers::{Cancelled, Consume, Drain, Next, Status};
+use super::producers::{CloseProducer, Produce};
+use super::workers::{NextCall, Return, Work};
 
 /// The steps that were started and wait for their `join` or `cancel`.
 pub(super) type Started = BTreeMap<String, Table>;
@@ -67,7 +69,16 @@ pub(super) enum Action {
     Cancelled(Cancelled),
     Drain(Drain),
     Stop(String),
+    Pause(String),
+    Resume(String),
+    ResetBreaker(String),
     DropConsumer(String),
+    Work(Work),
+    Call(NextCall),
+    Return(Return),
+    Produce(Produce),
+    Flush(String),
+    CloseProducer(CloseProducer),
     Advance(Advance),
     Pending(String),
     Cancel(String),
@@ -169,7 +180,16 @@ impl Action {
             "cancelled" => Self::Cancelled(fields(table)?),
             "drain" => Self::Drain(fields(table)?),
             "stop" => Self::Stop(only(&mut table, verb)?),
+            "pause" => Self::Pause(only(&mut table, verb)?),
+            "resume" => Self::Resume(only(&mut table, verb)?),
+            "reset_breaker" => Self::ResetBreaker(only(&mut table, verb)?),
             "drop_consumer" => Self::DropConsumer(only(&mut table, verb)?),
+            "work" => Self::Work(Work::read(table)?),
+            "call" => Self::Call(fields(table)?),
+            "return" => Self::Return(fields(table)?),
+            "produce" => Self::Produce(Produce::read(table)?),
+            "flush" => Self::Flush(only(&mut table, verb)?),
+            "close_producer" => Self::CloseProducer(fields(table)?),
             "advance" => Self::Advance(fields(table)?),
             "pending" => Self::Pending(only(&mut table, verb)?),
             "cancel" => Self::Cancel(only(&mut table, verb)?),
@@ -191,14 +211,21 @@ impl Action {
                 | Self::Redrive(_)
                 | Self::Next(_)
                 | Self::Drain(_)
+                | Self::Call(_)
         );
         if started && !in_background {
             return Err("this verb cannot be started".to_owned());
+        }
+        if let Self::SendMany(entries) = self
+            && entries.iter().any(|entry| entry.by.is_some())
+        {
+            return Err("unknown field `by` of an entry".to_owned());
         }
         let says_what_comes = match self {
             Self::Receive(receive) => receive.expect.is_some() || receive.count.is_some(),
             Self::AcceptNext(accept) => accept.expect.is_some(),
             Self::Next(next) => next.expect.is_some() || next.count.is_some(),
+            Self::Call(call) => call.expect.is_some() || call.count.is_some(),
             Self::Peek(peek) => peek.expect.is_some(),
             Self::DeadLetters(list) => list.expect.is_some(),
             _ => true,
@@ -211,7 +238,7 @@ impl Action {
     }
 }
 
-const VERBS: [&str; 37] = [
+const VERBS: [&str; 46] = [
     "send",
     "send_many",
     "receive",
@@ -242,7 +269,16 @@ const VERBS: [&str; 37] = [
     "cancelled",
     "drain",
     "stop",
+    "pause",
+    "resume",
+    "reset_breaker",
     "drop_consumer",
+    "work",
+    "call",
+    "return",
+    "produce",
+    "flush",
+    "close_producer",
     "advance",
     "pending",
     "cancel",

@@ -9,14 +9,18 @@ use bytes::Bytes;
 
 use super::arguments::{AcceptNext, Outgoing, Receive, Redriven, Seen};
 use super::check::{Sight, check_counts, check_end, check_seen, check_value};
+use super::consumers::Intake;
+use super::producers::check_report;
 use super::step::{Action, Mode, Step};
+use super::workers::Call;
 use super::world::{Checked, World, remove};
 use crate::clock::Timestamp;
-use crate::consumer::{CancelCause, Consumer, ConsumerStatus, DrainReport};
+use crate::consumer::{CancelCause, ConsumerStatus, DrainReport};
 use crate::dead_letter::{DeadLetter, RedriveOptions, RedriveReport};
 use crate::delivery::Delivery;
 use crate::error::Result;
 use crate::message::SendResult;
+use crate::producer::{Producer, ProducerReport};
 use crate::queue::{Peeked, Queue, ReceiveOptions, SessionOptions, Statistics};
 use crate::sessions::Session;
 
@@ -38,10 +42,13 @@ pub(super) enum Came {
     Redriven(RedriveReport),
     Purged(u64),
     Statistics(Statistics),
-    Consumer(Consumer),
+    Intake(Intake),
     ConsumerStatus(ConsumerStatus),
     Cancelled(Option<CancelCause>),
     Drained(DrainReport),
+    Call(Option<Call>),
+    Producer(Producer),
+    Produced(ProducerReport),
 }
 
 pub(super) fn going(verb: impl Future<Output = Result<Came>> + Send + 'static) -> Going {
@@ -122,9 +129,17 @@ impl World<'_> {
                     Ok(Came::Nothing)
                 })
             }
-            Action::Next(_) | Action::Drain(_) | Action::Stop(_) => {
-                self.begin_of_consumer(&step.action)?
+            Action::Next(_)
+            | Action::Drain(_)
+            | Action::Stop(_)
+            | Action::Pause(_)
+            | Action::Resume(_)
+            | Action::ResetBreaker(_) => self.begin_of_consumer(&step.action)?,
+            Action::Call(_) | Action::Return(_) => self.begin_of_worker(&step.action)?,
+            Action::Send(outgoing) if outgoing.by.is_some() => {
+                self.begin_of_producer(&step.action)?
             }
+            Action::Flush(_) | Action::CloseProducer(_) => self.begin_of_producer(&step.action)?,
             Action::ConsumerStatus(_) | Action::Cancelled(_) => {
                 // What was woken before, and what is due, has its turn first.
                 self.turn().await;
@@ -228,7 +243,15 @@ impl World<'_> {
             }
             Action::Consume(consume) => {
                 let consumer = queue.consume(consume.options.clone());
-                going(async move { consumer.map(Came::Consumer) })
+                going(async move { consumer.map(Intake::Consumer).map(Came::Intake) })
+            }
+            Action::Work(work) => {
+                let worker = work.clone().start(&queue);
+                going(async move { worker.map(Came::Intake) })
+            }
+            Action::Produce(produce) => {
+                let producer = queue.producer(produce.options);
+                going(async move { producer.map(Came::Producer) })
             }
             Action::Create => going(async move {
                 queue.create().await?;
@@ -321,6 +344,12 @@ impl World<'_> {
                 check_value("the count", purge.expect, count)
             }
             (Action::Statistics(counts), Came::Statistics(got)) => check_counts(counts, &got),
+            (Action::Call(wanted), Came::Call(call)) => self.check_call(wanted, call),
+            (Action::Produce(produce), Came::Producer(producer)) => {
+                self.producers.insert(produce.name.clone(), producer);
+                Ok(())
+            }
+            (Action::CloseProducer(close), Came::Produced(report)) => check_report(close, &report),
             (action, came) => self.finish_of_consumer(action, came),
         }
     }

@@ -10,19 +10,21 @@ use super::arguments::{Connect, Filter};
 use super::background::{Background, PATIENCE};
 use super::beside::Beside;
 use super::check::Context;
+use super::consumers::Intake;
 use super::scenario::Scenario;
 use super::step::{Action, Mode, Step};
 use super::target::{Store, Target};
 use super::verbs::Came;
+use super::workers::Call;
 use crate::capability::Capability;
 use crate::client::Client;
 use crate::clock::Timestamp;
 use crate::config::{ClientConfig, Create, QueueOptions};
-use crate::consumer::Consumer;
 use crate::dead_letter::DeadLetterFilter;
 use crate::delivery::Delivery;
 use crate::error::{ErrorKind, Result};
 use crate::message::MessageId;
+use crate::producer::Producer;
 use crate::queue::Queue;
 use crate::sessions::Session;
 
@@ -48,7 +50,11 @@ pub(super) struct World<'a> {
     pub background: HashMap<String, Background<Result<Came>>>,
     pub deliveries: HashMap<String, Arc<Delivery>>,
     pub sessions: HashMap<String, Arc<Session>>,
-    pub consumers: HashMap<String, Arc<Consumer>>,
+    /// Consumers and workers.
+    pub consumers: HashMap<String, Arc<Intake>>,
+    /// Calls of handlers that go on.
+    pub calls: Vec<Call>,
+    pub producers: HashMap<String, Producer>,
     /// Ids of sent messages, by their bodies.
     pub ids: HashMap<String, MessageId>,
     /// Ids that no sender chose.
@@ -79,6 +85,8 @@ impl<'a> World<'a> {
             deliveries: HashMap::new(),
             sessions: HashMap::new(),
             consumers: HashMap::new(),
+            calls: Vec::new(),
+            producers: HashMap::new(),
             ids: HashMap::new(),
             made: HashSet::new(),
             cursors: HashMap::new(),
