@@ -27,13 +27,23 @@ static const struct {
     {"max_lock_renewal", SPAN, offsetof(qrt_consumer_options_t, max_lock_renewal_ms)},
     {"reconnect", TEXT, offsetof(qrt_consumer_options_t, reconnect)},
     {"idle", SPAN, offsetof(qrt_consumer_options_t, idle_ms)},
+    {"breaker", TEXT, offsetof(qrt_consumer_options_t, breaker)},
+    {"max_sessions", COUNT, offsetof(qrt_consumer_options_t, max_sessions)},
+    {"session_idle", SPAN, offsetof(qrt_consumer_options_t, session_idle_ms)},
+    {"session_max_messages", COUNT, offsetof(qrt_consumer_options_t, session_max_messages)},
+    {"session_max_time", SPAN, offsetof(qrt_consumer_options_t, session_max_time_ms)},
+    {"batch_size", COUNT, offsetof(qrt_consumer_options_t, batch_size)},
+    {"batch_bytes", BYTES, offsetof(qrt_consumer_options_t, batch_bytes)},
+    {"batch_linger", SPAN, offsetof(qrt_consumer_options_t, batch_linger_ms)},
 };
 
 enum { OPTION_COUNT = sizeof OPTIONS / sizeof *OPTIONS };
 
 /* What every step may say. */
 static bool is_common(const char *key) {
-    static const char *const keys[] = {"consume", "client", "queue", "error"};
+    /* How many batches there are at one time is what credits say. */
+    static const char *const keys[] = {"consume", "work",  "batch_concurrency",
+                                       "client",  "queue", "error"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         if (strcmp(key, keys[i]) == 0) return true;
     return false;
@@ -61,14 +71,19 @@ static bool set_option(struct world *world, const char *key, const json_t *value
     }
 }
 
-static bool begin_consume(struct world *world, const json_t *step, struct going *going) {
-    qrt_consumer_options_t options = QRT_CONSUMER_OPTIONS_INIT;
-    qrt_queue_t *queue = world_queue(world, step, &going->error);
+bool consumer_options(struct world *world, const json_t *step, qrt_consumer_options_t *options) {
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)step, key, value) {
-        if (!is_common(key) && !set_option(world, key, value, &options)) return false;
+        if (!is_common(key) && !set_option(world, key, value, options)) return false;
     }
+    return true;
+}
+
+static bool begin_consume(struct world *world, const json_t *step, struct going *going) {
+    qrt_consumer_options_t options = QRT_CONSUMER_OPTIONS_INIT;
+    qrt_queue_t *queue = world_queue(world, step, &going->error);
+    if (!consumer_options(world, step, &options)) return false;
     if (queue != NULL) qrt_consumer_start(queue, &options, &going->consumer, &going->error);
     return true;
 }
@@ -77,7 +92,8 @@ static bool is(const json_t *step, const char *verb) { return step_get(step, ver
 
 bool consumer_has(const char *verb) {
     static const char *const verbs[] = {"consume",   "next",  "consumer_status",
-                                        "cancelled", "drain", "stop"};
+                                        "cancelled", "drain", "stop",
+                                        "pause",     "resume", "reset_breaker"};
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
         if (strcmp(verb, verbs[i]) == 0) return true;
     return false;
@@ -117,6 +133,9 @@ bool consumer_begin(struct world *world, const json_t *step, struct going *going
     if (consumer == NULL) return false;
     if (strcmp(verb, "next") == 0)
         qrt_consumer_next(consumer, 1, NOBODY, &going->batch, &going->op, &going->error);
+    if (strcmp(verb, "pause") == 0) qrt_consumer_pause(consumer, &going->error);
+    if (strcmp(verb, "resume") == 0) qrt_consumer_resume(consumer, &going->error);
+    if (strcmp(verb, "reset_breaker") == 0) qrt_consumer_reset_breaker(consumer, &going->error);
     if (strcmp(verb, "stop") == 0)
         qrt_consumer_stop(consumer, NOBODY, &going->op, &going->error);
     if (strcmp(verb, "drain") == 0) {

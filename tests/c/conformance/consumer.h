@@ -8,6 +8,9 @@
 /* Whether a verb is about a consumer, or what it handed over. */
 bool consumer_has(const char *verb);
 
+/* Sets the options of a consumer, or of a worker, that a step says. */
+bool consumer_options(struct world *world, const json_t *step, qrt_consumer_options_t *options);
+
 /* As verb_begin, for those verbs. */
 bool consumer_begin(struct world *world, const json_t *step, struct going *going);
 

@@ -10,9 +10,11 @@
 
 #include "consumer.h"
 #include "keys.h"
+#include "producer.h"
 #include "report.h"
 #include "step.h"
 #include "verb.h"
+#include "worker.h"
 
 /* In real time scenarios wait most of the time, so they wait together. */
 enum { THREADS = 16 };
@@ -58,6 +60,7 @@ static bool take_pending(struct world *world, const json_t *step) {
     const struct going *going =
         names_get(&world->background, text_bytes(step_get(step, "pending")));
     if (!world_turn(world)) return false;
+    if (worker_pends(going)) return true;
     if (going->op != NULL && qrt_op_wait(going->op, 0, NULL) == QRT_ERR_TIMEOUT) return true;
     return fail(&world->failure, "it has ended");
 }
@@ -177,6 +180,8 @@ static const char *run_once(const struct run *run, const json_t *scenario,
     *failure = world.failure;
     *too_late = world.too_late;
     for (struct going *left; (left = names_pop(&world.background)) != NULL;) forget(left);
+    worker_close(&world);
+    producer_close(&world);
     world_close(&world);
     json_decref(steps);
     return good ? NULL : failure->text;

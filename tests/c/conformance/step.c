@@ -18,7 +18,7 @@ static const struct {
     /* Must say what comes. */
     bool expects;
 } VERBS[] = {
-    {"send", MESSAGE, true, false},
+    {"send", "by" MESSAGE, true, false},
     {"send_many", "", false, false},
     {"receive", "wait lock from as expect count any_order", true, true},
     {"ack", "", false, false},
@@ -49,6 +49,15 @@ static const struct {
     {"cancelled", "cause", false, false},
     {"drain", "deadline expect", true, false},
     {"stop", "", false, false},
+    {"pause", "", false, false},
+    {"resume", "", false, false},
+    {"reset_breaker", "", false, false},
+    {"work", NULL, false, false},
+    {"call", "expect count", true, true},
+    {"return", "failed", false, false},
+    {"produce", "batch_size batch_bytes linger max_pending max_pending_bytes on_full", false, false},
+    {"flush", "", false, false},
+    {"close_producer", "deadline expect", false, true},
     {"drop_consumer", "", false, false},
     {"advance", "times", false, false},
     {"pending", "", false, false},
@@ -114,13 +123,16 @@ json_t *step_get(const json_t *step, const char *key) { return json_object_get(s
 static const char *expected_of(const char *verb) {
     if (strcmp(verb, "redrive") == 0) return "matched redriven failed";
     if (strcmp(verb, "drain") == 0) return "finished released abandoned";
-    if (strcmp(verb, "consumer_status") == 0) return "ready in_hand prefetched";
+    if (strcmp(verb, "close_producer") == 0) return "sent failed unsent";
+    if (strcmp(verb, "consumer_status") == 0)
+        return "ready in_hand prefetched sessions paused breaker";
     return SEEN;
 }
 
 static bool check_nested(const json_t *step, const char *verb, struct failure *failure) {
     const json_t *expect = step_get(step, "expect");
     bool lists = strcmp(verb, "receive") == 0 || strcmp(verb, "next") == 0 ||
+                 strcmp(verb, "call") == 0 ||
                  strcmp(verb, "peek") == 0 || strcmp(verb, "dead_letters") == 0;
     const char *expected = expected_of(verb);
     return step_check_keys(step_get(step, "error"), "kind field capability queue size limit",

@@ -6,7 +6,9 @@
 #include "check.h"
 #include "consumer.h"
 #include "message.h"
+#include "producer.h"
 #include "step.h"
+#include "worker.h"
 
 static const qrt_completion_t NOBODY = QRT_COMPLETION_NONE;
 
@@ -268,6 +270,8 @@ bool verb_begin(struct world *world, const json_t *step, struct going *going) {
     const char *verb = step_verb(step);
     memset(going, 0, sizeof *going);
     going->is_send = is(step, "send");
+    if (producer_has(step)) return producer_begin(world, step, going);
+    if (worker_has(verb)) return worker_begin(world, step, going);
     if (strcmp(verb, "send") == 0) {
         json_t *one = json_pack("[O]", step);
         bool good = begin_send(world, step, one, going);
@@ -320,7 +324,8 @@ static void take(const json_t *step, struct going *g) {
         qrt_op_take_send_results(g->op, &g->sent, &g->error);
     else if (strcmp(verb, "receive") == 0)
         qrt_op_take_batch(g->op, &g->batch, &g->error);
-    else if (strcmp(verb, "settle_many") == 0 || strcmp(verb, "extend_many") == 0)
+    else if (strcmp(verb, "settle_many") == 0 || strcmp(verb, "extend_many") == 0 ||
+             strcmp(verb, "return") == 0)
         qrt_op_take_settle_results(g->op, &g->settled, &g->error);
     else if (strncmp(verb, "accept", 6) == 0)
         qrt_op_take_session(g->op, &g->session, &g->error);
@@ -336,6 +341,8 @@ static void take(const json_t *step, struct going *g) {
         qrt_op_take_count(g->op, &g->count, &g->error);
     else if (strcmp(verb, "statistics") == 0)
         qrt_op_take_statistics(g->op, &g->statistics, &g->error);
+    else if (strcmp(verb, "close_producer") == 0)
+        qrt_op_take_producer_report(g->op, &g->produced, &g->error);
     else if (consumer_has(verb))
         consumer_take(step, g);
     else
@@ -382,7 +389,7 @@ static bool collect(struct world *world, const json_t *step, struct going *going
 }
 
 bool verb_wait(struct world *world, const json_t *step, struct going *going) {
-    if (!wait_once(world, step, going)) return false;
+    if (!wait_once(world, step, going) || !worker_wait(world, going)) return false;
     if (!is(step, "receive") && !is(step, "next")) return true;
     keep_deliveries(going);
     return is(step, "next") || collect(world, step, going);
@@ -607,6 +614,8 @@ bool verb_finish(struct world *world, const json_t *step, struct going *going) {
         return check_moment(world, "the end of the lock", until,
                             qrt_session_locked_until(
                                 named(world, &world->sessions, step_get(step, "renew"))));
+    if (worker_has(step_verb(step))) return worker_finish(world, step, going);
+    if (producer_has(step)) return producer_finish(world, step, going);
     return consumer_finish(world, step, going);
 }
 
@@ -626,4 +635,7 @@ void verb_free(struct going *going) {
     qrt_statistics_free(going->statistics);
     qrt_consumer_free(going->consumer);
     qrt_drain_report_free(going->drained);
+    worker_free(going);
+    qrt_producer_free(going->producer);
+    qrt_producer_report_free(going->produced);
 }

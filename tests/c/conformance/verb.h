@@ -27,6 +27,11 @@ struct going {
     uint64_t count;
     qrt_consumer_t *consumer;
     qrt_drain_report_t *drained;
+    /* A worker that was started; the one whose next call is waited for, borrowed; and that call. */
+    struct worker *worker, *caller;
+    struct call *call;
+    qrt_producer_t *producer;
+    qrt_producer_report_t *produced;
 };
 
 /* Begins the verb of a step. An error of the provider is the verb's; false is a mistake of the

@@ -32,6 +32,9 @@ struct world {
     /* Deliveries, each name with a hold of its own; sessions; verbs that were started;
      * consumers. */
     struct names deliveries, sessions, background, consumers;
+    /* Workers by their names; calls of them that go on, and whose they are, by their messages. */
+    struct names workers, calls, callers;
+    struct names producers;
     /* Texts: ids of sent messages by their bodies, and ids that no sender chose. */
     struct names ids, made;
     /* Where listings go on, by the body of what was listed: numbers in memory of their own. */
