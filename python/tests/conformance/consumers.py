@@ -15,30 +15,48 @@ from .world import PATIENCE, World
 #: How often one looks whether something has come to be.
 _LOOK = 0.001
 
-VERBS = {"next", "consumer_status", "cancelled", "drain", "stop"}
+VERBS = {
+    "next",
+    "consumer_status",
+    "cancelled",
+    "drain",
+    "stop",
+    "pause",
+    "resume",
+    "reset_breaker",
+}
 
 
 def consume(queue: Any, step: Step) -> Any:
     """Begins a consumer."""
-    options = {name: value for name, value in step.table.items() if name in OPTIONS}
-    return queue.consume(**{name: OPTIONS[name](value) for name, value in options.items()})
+    return queue.consume(**options(step, OPTIONS))
 
 
-def _same(value: Any) -> Any:
+def options(step: Step, known: dict[str, Callable[[Any], Any]]) -> Table:
+    """The options of a step that are of these."""
+    return {name: known[name](value) for name, value in step.table.items() if name in known}
+
+
+def same(value: Any) -> Any:
     return value
 
 
 #: How the value of each option is read: one line for each.
 OPTIONS: dict[str, Callable[[Any], Any]] = {
-    "concurrency": _same,
-    "prefetch": _same,
-    "prefetch_bytes": _same,
-    "max_messages": _same,
+    "concurrency": same,
+    "prefetch": same,
+    "prefetch_bytes": same,
+    "max_messages": same,
     "wait": span,
     "lock": span,
     "max_lock_renewal": span,
-    "reconnect": _same,
+    "reconnect": same,
     "idle": span,
+    "breaker": same,
+    "max_sessions": same,
+    "session_idle": span,
+    "session_max_messages": same,
+    "session_max_time": span,
 }
 
 
@@ -55,6 +73,8 @@ def prepare(world: World, step: Step) -> Callable[[], Any]:
             return lambda: _status(world, consumer, step.table["expect"])
         case "drain":
             return lambda: consumer.drain(span(step.table["deadline"]))
+        case "pause" | "resume" | "reset_breaker":
+            return lambda: getattr(consumer, step.verb)()
     return lambda: consumer.close()
 
 
@@ -67,7 +87,7 @@ def _next(consumer: Any) -> Any:
 async def _status(world: World, consumer: Any, expect: Table) -> None:
     # It gets there in the background; what it must not be is seen by who asks.
     await world.turn()
-    await _eventually(lambda: _check_status(expect, consumer.status()))
+    await eventually(lambda: _check_status(expect, consumer.status()))
 
 
 def _check_status(expect: Table, status: Any) -> None:
@@ -83,10 +103,10 @@ async def _cancelled(world: World, delivery: Any, cause: str) -> None:
     if cause == "none":
         look()
     else:
-        await _eventually(look)
+        await eventually(look)
 
 
-async def _eventually(look: Callable[[], None]) -> None:
+async def eventually(look: Callable[[], None]) -> None:
     """Looks until this holds."""
     loop = asyncio.get_running_loop()
     end = loop.time() + PATIENCE / 2

@@ -98,16 +98,19 @@ def _taken(started: dict[str, Table], name: str) -> Table:
 
 # The keys of the verbs, beside those of every step.
 _MESSAGE = "id headers session correlation_id content_type ttl delay dedup_id duplicate_of"
+_STATUS = "ready in_hand prefetched sessions paused breaker"
 _FILTER = "ids_of reason session header since until"
 _SEEN = (
     "body id id_of session attempt attempts headers correlation_id content_type state reason "
     "description source enqueued_at locked_until first_delivered_at dead_lettered_at"
 )
 _CONSUMER = (
-    "concurrency prefetch prefetch_bytes max_messages wait lock max_lock_renewal reconnect idle"
+    "concurrency prefetch prefetch_bytes max_messages wait lock max_lock_renewal reconnect idle "
+    "breaker max_sessions session_idle session_max_messages session_max_time"
 )
+_BATCHES = "batch_size batch_bytes batch_linger batch_concurrency"
 _VERBS = {
-    "send": _MESSAGE,
+    "send": f"{_MESSAGE} by",
     "send_many": "",
     "receive": "wait lock from as expect count any_order",
     "ack": "",
@@ -137,7 +140,16 @@ _VERBS = {
     "cancelled": "cause",
     "drain": "deadline expect",
     "stop": "",
+    "pause": "",
+    "resume": "",
+    "reset_breaker": "",
     "drop_consumer": "",
+    "work": f"{_CONSUMER} {_BATCHES}",
+    "call": "expect count",
+    "return": "failed",
+    "produce": "batch_size batch_bytes linger max_pending max_pending_bytes on_full",
+    "flush": "",
+    "close_producer": "deadline expect",
     "advance": "times",
     "pending": "",
     "cancel": "",
@@ -145,8 +157,9 @@ _VERBS = {
     "configure": "options",
     "close_client": "",
 }
-_IN_BACKGROUND = {"send", "receive", "accept_next", "redrive", "next", "drain"}
-_SAY_WHAT_COMES = {"receive", "accept_next", "peek", "dead_letters", "next", "consumer_status"}
+_IN_BACKGROUND = {"send", "receive", "accept_next", "redrive", "next", "drain", "call"}
+_SEEING = {"receive", "next", "call", "peek", "dead_letters"}
+_SAY_WHAT_COMES = _SEEING | {"accept_next", "consumer_status", "close_producer"}
 
 
 def _verb(table: Table) -> str:
@@ -165,14 +178,16 @@ def _check(step: Step) -> None:
     _only(table.get("send_many"), f"body error {_MESSAGE}")
     _only(table.get("settle_many"), "ack nack release dead_letter reason description delay error")
     _only(table.get("extend_many"), "extend error")
-    if verb in ("receive", "next", "peek", "dead_letters"):
+    if verb in _SEEING:
         _only(table.get("expect"), _SEEN)
     if verb == "redrive":
         _only(table.get("expect"), "matched redriven failed")
     if verb == "drain":
         _only(table.get("expect"), "finished released abandoned")
     if verb == "consumer_status":
-        _only(table.get("expect"), "ready in_hand prefetched")
+        _only(table.get("expect"), _STATUS)
+    if verb == "close_producer":
+        _only(table.get("expect"), "sent failed unsent")
     if verb == "cancelled" and "cause" not in table:
         raise Wrong("it must say the cause")
     if "start" in table and verb not in _IN_BACKGROUND:

@@ -8,7 +8,7 @@ from typing import Any
 
 from queue_runtime import Settlement
 
-from . import check, consumers
+from . import check, consumers, producers, workers
 from .scenarios import Step, Table, Wrong
 from .values import body, some_span, span
 from .world import World, awaited
@@ -39,6 +39,13 @@ async def prepare(world: World, step: Step) -> Verb:
             return _of_session(world, step)
         case verb if verb in consumers.VERBS:
             return consumers.prepare(world, step)
+        case "call" | "return":
+            return workers.prepare(world, step)
+        case "flush" | "close_producer":
+            return producers.prepare(world, step)
+        case "send" if "by" in step.table:
+            producer = world.named(world.producers, step.table["by"])
+            return lambda: producer.send(body(step.argument), **_outgoing(step.table))
     return _of_queue(world, await world.queue(step), step)
 
 
@@ -171,6 +178,10 @@ def _of_queue(world: World, queue: Any, step: Step) -> Verb:
             return lambda: queue.create()
         case "consume":
             return lambda: consumers.consume(queue, step)
+        case "work":
+            return lambda: workers.work(world, queue, step)
+        case "produce":
+            return lambda: producers.produce(queue, step)
     raise Wrong(f"{step.verb} is listed and not begun")
 
 
@@ -205,8 +216,14 @@ def finish(world: World, step: Step, came: Any) -> None:
             _each(world, [_entry(entry) for entry in step.argument], came, _stored)
         case "receive" | "next":
             _received(world, step, _list(came))
-        case "consume":
+        case "consume" | "work":
             world.consumers[step.argument] = came
+        case "call":
+            workers.called(world, step, came)
+        case "produce":
+            world.producers[step.argument] = came
+        case "close_producer":
+            producers.closed(step, came)
         case "drain":
             consumers.drained(step, came)
         case "settle_many" | "extend_many":

@@ -94,7 +94,11 @@ class World:
         self.queues: dict[tuple[str, str], Any] = {}
         self.deliveries: dict[str, Any] = {}
         self.sessions: dict[str, Any] = {}
+        #: Consumers and workers.
         self.consumers: dict[str, Any] = {}
+        #: Calls of handlers that go on.
+        self.calls: list[Any] = []
+        self.producers: dict[str, Any] = {}
         self.background: dict[str, Background] = {}
         #: Where nothing ever comes, of a client of its own: whichever API is looked at.
         self._turn: Any = None
@@ -106,6 +110,11 @@ class World:
     async def close(self) -> None:
         for left in self.background.values():
             await left.cancel()
+        for call in self.calls:
+            call.failed.cancel()
+        for consumer in self.consumers.values():
+            if hasattr(consumer, "end"):
+                await consumer.end()
         self.runtime.shutdown(PATIENCE)
         self.store.remove()
 
