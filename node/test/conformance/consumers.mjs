@@ -5,7 +5,7 @@ import { named } from "./names.mjs";
 import { eventually } from "./patience.mjs";
 import { camel, span } from "./text.mjs";
 
-const same = (value) => value;
+export const same = (value) => value;
 
 /** How the value of each option is read: one line for each. */
 export const OPTIONS = {
@@ -18,14 +18,22 @@ export const OPTIONS = {
   max_lock_renewal: span,
   reconnect: same,
   idle: span,
+  breaker: same,
+  max_sessions: same,
+  session_idle: span,
+  session_max_messages: same,
+  session_max_time: span,
 };
+
+/** The options of a step that are of these. */
+export function options(step, known) {
+  const said = Object.keys(known).filter((name) => step[name] !== undefined);
+  return Object.fromEntries(said.map((name) => [camel(name), known[name](step[name])]));
+}
 
 /** Begins a consumer. */
 export async function consume(_, queue, step) {
-  const options = Object.keys(OPTIONS)
-    .filter((name) => step[name] !== undefined)
-    .map((name) => [camel(name), OPTIONS[name](step[name])]);
-  return queue.consume(Object.fromEntries(options));
+  return queue.consume(options(step, OPTIONS));
 }
 
 /** The verbs that are no queue's. */
@@ -38,14 +46,13 @@ export const BEGIN = {
   },
   consumer_status: async (world, step) => {
     const consumer = named(world.consumers, step.consumer_status);
-    const { ready, in_hand: inHand, prefetched } = step.expect;
     // It gets there in the background; what it must not be is seen by who asks.
     await world.turn();
     await eventually(() => {
       const { status } = consumer;
-      checkValue("ready", ready, status.ready);
-      checkValue("in_hand", inHand, status.inHand);
-      checkValue("prefetched", prefetched, status.prefetched);
+      for (const [name, value] of Object.entries(step.expect)) {
+        checkValue(name, value, status[camel(name)]);
+      }
     });
   },
   cancelled: async (world, { cancelled, cause }) => {
@@ -57,6 +64,9 @@ export const BEGIN = {
   },
   drain: (world, step) => named(world.consumers, step.drain).drain(span(step.deadline)),
   stop: (world, step) => named(world.consumers, step.stop).return(),
+  pause: async (world, step) => named(world.consumers, step.pause).pause(),
+  resume: async (world, step) => named(world.consumers, step.resume).resume(),
+  reset_breaker: async (world, step) => named(world.consumers, step.reset_breaker).resetBreaker(),
 };
 
 /** What became of a drain. */

@@ -6,7 +6,9 @@ import { basename, join } from "node:path";
 import { parse } from "smol-toml";
 
 import { OPTIONS } from "./consumers.mjs";
+import { OPTIONS as PRODUCER } from "./producers.mjs";
 import { expand, isTable } from "./text.mjs";
+import { BATCHES } from "./workers.mjs";
 
 const SCENARIO = ["name", "about", "needs", "lacks", "tags", "options", "steps"];
 const TAGS = ["real_time"];
@@ -46,7 +48,8 @@ const ERROR = ["kind", "field", "capability", "queue", "size", "limit"];
 const FILTER = ["ids_of", "reason", "session", "header", "since", "until"];
 const REDRIVEN = ["matched", "redriven", "failed"];
 const DRAINED = ["finished", "released", "abandoned"];
-const STATUS = ["ready", "in_hand", "prefetched"];
+const STATUS = ["ready", "in_hand", "prefetched", "sessions", "paused", "breaker"];
+const PRODUCED = ["sent", "failed", "unsent"];
 const COUNTS = [
   "ready",
   "in_flight",
@@ -60,7 +63,7 @@ const COUNTS = [
 
 /** What each verb may say beside its main argument. */
 const VERBS = {
-  send: MESSAGE,
+  send: [...MESSAGE, "by"],
   send_many: [],
   receive: ["wait", "lock", "from", "expect", "count", "any_order", "as"],
   ack: [],
@@ -90,7 +93,16 @@ const VERBS = {
   cancelled: ["cause"],
   drain: ["deadline", "expect"],
   stop: [],
+  pause: [],
+  resume: [],
+  reset_breaker: [],
   drop_consumer: [],
+  work: [...Object.keys(OPTIONS), ...Object.keys(BATCHES)],
+  call: ["expect", "count"],
+  return: ["failed"],
+  produce: Object.keys(PRODUCER),
+  flush: [],
+  close_producer: ["deadline", "expect"],
   advance: ["times"],
   pending: [],
   cancel: [],
@@ -98,8 +110,10 @@ const VERBS = {
   configure: ["options"],
   close_client: [],
 };
-const STARTED = ["send", "receive", "accept_next", "redrive", "next", "drain"];
-const SEEING = ["receive", "accept_next", "peek", "dead_letters", "next", "consumer_status"];
+const STARTED = ["send", "receive", "accept_next", "redrive", "next", "drain", "call"];
+/** What sees messages. */
+const RECEIVING = ["receive", "next", "call", "peek", "dead_letters"];
+const SEEING = [...RECEIVING, "accept_next", "consumer_status", "close_producer"];
 
 /** Every scenario of a folder, with the theme of its file. */
 export function scenarios(folder) {
@@ -168,11 +182,16 @@ function checkStep(verb, step, joined) {
     throw new Error("it must say what comes");
   }
   checkError(step.error);
-  if (["receive", "next", "peek", "dead_letters"].includes(verb)) {
+  if (RECEIVING.includes(verb)) {
     for (const seen of step.expect ?? []) if (isTable(seen)) checkKeys("expect", seen, SEEN);
   }
   if (step.where !== undefined) checkKeys("where", step.where, FILTER);
-  const table = { redrive: REDRIVEN, drain: DRAINED, consumer_status: STATUS }[verb];
+  const table = {
+    redrive: REDRIVEN,
+    drain: DRAINED,
+    consumer_status: STATUS,
+    close_producer: PRODUCED,
+  }[verb];
   if (table !== undefined) checkKeys("expect", step.expect ?? {}, table);
   if (verb === "cancelled" && step.cause === undefined) throw new Error("it must say the cause");
   if (verb === "statistics") checkKeys(verb, step.statistics, COUNTS);

@@ -3,7 +3,9 @@
 import { check, checkCounts, checkEnd, checkError, checkSeen, checkValue } from "./check.mjs";
 import * as consumers from "./consumers.mjs";
 import { named, remove } from "./names.mjs";
+import * as producers from "./producers.mjs";
 import { bytes, isTable, someSpan, span } from "./text.mjs";
+import * as workers from "./workers.mjs";
 
 const SETTLING = { ack: "ack", nack: "nack", release: "release", dead_letter: "deadLetter" };
 
@@ -28,6 +30,9 @@ export async function begin(world, step, signal) {
 /** Verbs that are no queue's; `undefined` for the queue's. */
 const BEGIN = {
   ...consumers.BEGIN,
+  ...workers.BEGIN,
+  ...producers.BEGIN,
+  send: (world, step, signal) => step.by && sendBy(named(world.producers, step.by), step, signal),
   ack: settle,
   nack: settle,
   release: settle,
@@ -66,10 +71,7 @@ const BEGIN_ON = {
   nack: settleByQueue,
   release: settleByQueue,
   dead_letter: settleByQueue,
-  send: (_, queue, step, signal) => {
-    const { body, ...options } = outgoing({ ...step, body: step.send });
-    return queue.send(body, { ...options, signal });
-  },
+  send: (_, queue, step, signal) => sendBy(queue, step, signal),
   send_many: (_, queue, step) => queue.sendMany(step.send_many.map(outgoing)),
   receive: (world, queue, step, signal) =>
     world.target.slack === 0 || step.start !== undefined
@@ -104,7 +106,14 @@ const BEGIN_ON = {
   statistics: (_, queue) => queue.statistics(),
   create: (_, queue) => queue.create(),
   consume: consumers.consume,
+  work: workers.work,
+  produce: producers.produce,
 };
+
+function sendBy(sender, step, signal) {
+  const { body, ...options } = outgoing({ ...step, body: step.send });
+  return sender.send(body, { ...options, signal });
+}
 
 /** Receives, and goes on with what is still missing from a server that may be late. */
 async function collect({ target }, queue, step) {
@@ -190,6 +199,17 @@ const FINISH = {
   consume: (world, step, consumer) => world.consumers.set(step.consume, consumer),
   next: (world, step, delivery) => checkDeliveries(world, step, delivery ? [delivery] : []),
   drain: consumers.finishDrain,
+  work: (world, step, { worker, calls }) => {
+    world.consumers.set(step.work, worker);
+    world.workers.set(step.work, calls);
+  },
+  call: (world, step, call) => {
+    checkValue("the number of messages", step.count, call.messages.length);
+    if (step.expect !== undefined) checkSeen(world, step.expect, call.messages);
+    world.calls.add(call);
+  },
+  produce: (world, step, producer) => world.producers.set(step.produce, producer),
+  close_producer: producers.finishClose,
   accept: (world, step, session) => {
     checkValue("the session", step.accept, session.id);
     checkUntil(world, step, session);

@@ -20,7 +20,13 @@ export class World {
   start;
   deliveries = new Map();
   sessions = new Map();
+  /** Consumers and workers. */
   consumers = new Map();
+  /** The calls of workers, as they come. */
+  workers = new Map();
+  /** Calls of handlers that go on. */
+  calls = new Set();
+  producers = new Map();
   /** Ids of sent messages, by their bodies. */
   ids = new Map();
   /** Ids that no sender chose. */
@@ -63,6 +69,10 @@ export class World {
 
   /** Closes every client, whatever became of the scenario. */
   async close() {
+    for (const calls of this.workers.values()) calls.close();
+    for (const call of this.calls) call.end([]);
+    const workers = [...this.workers.keys()].map((name) => this.consumers.get(name));
+    await Promise.all(workers.map((worker) => worker.drain(0)));
     await Promise.all([...this.#clients.values()].map((client) => client.close()));
     this.#store.remove();
   }
