@@ -34,6 +34,10 @@ const FILES: &[(&str, &str)] = files![
     "queues",
     "clients",
     "consumers",
+    "breakers",
+    "session_pools",
+    "workers",
+    "producers",
     "observing",
     "bad_input",
 ];
