@@ -30,7 +30,7 @@ impl Standing {
     }
 
     /// Whether nothing holds it back.
-    fn is_free(&self) -> bool {
+    pub(super) fn is_free(&self) -> bool {
         !self.paused && !self.over_memory && self.breaker == BreakerState::Closed
     }
 }

@@ -3,6 +3,7 @@
 //! The pump (`pump.rs`) receives into a bounded buffer (`buffer.rs`), those who ask take out of it
 //! (`shared.rs`), and the keeper (`keeper.rs`) keeps every lock meanwhile, of what waits and of what
 //! is in hand (`hold.rs`). Instead of the pump a pool may work through held sessions (`sessions/`).
+//! How many may be in hand can follow the load (`scale.rs`).
 
 mod adaptive;
 mod batches;
@@ -17,6 +18,8 @@ mod options;
 mod process;
 mod process_batches;
 mod pump;
+mod scale;
+mod scaling;
 mod sessions;
 mod shared;
 mod take;
@@ -91,6 +94,8 @@ pub struct ConsumerStatus {
     pub prefetched: u64,
     /// Deliveries in hand.
     pub in_hand: u64,
+    /// How many may be in hand now.
+    pub concurrency: u64,
     /// Whether it was paused by hand.
     pub paused: bool,
     /// Whether it is held back since the process has more memory than the runtime's `memory_limit`.
@@ -138,6 +143,7 @@ impl Consumer {
         if let Some(memory) = shared.queue.memory() {
             memory.add(&shared);
         }
+        scaling::start(&shared);
         shared
     }
 
@@ -181,6 +187,7 @@ impl Consumer {
             failure,
             prefetched: state.buffered() as u64,
             in_hand: state.in_hand() as u64,
+            concurrency: state.limit as u64,
             paused: standing.paused,
             over_memory: standing.over_memory,
             breaker: standing.breaker,

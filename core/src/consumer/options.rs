@@ -29,7 +29,9 @@ const CONCURRENCY: u32 = 16;
 #[derive(Clone, Debug)]
 pub struct ConsumerOptions {
     concurrency: Option<u32>,
-    prefetch: Option<u32>,
+    pub(super) min_concurrency: Option<u32>,
+    pub(super) scale_cooldown: Option<Duration>,
+    pub(super) prefetch: Option<u32>,
     pub(super) prefetch_bytes: u64,
     max_messages: Option<u32>,
     pub(super) wait: Duration,
@@ -77,6 +79,8 @@ impl ConsumerOptions {
     pub fn new() -> Self {
         Self {
             concurrency: None,
+            min_concurrency: None,
+            scale_cooldown: None,
             prefetch: None,
             prefetch_bytes: 64 * 1024 * 1024,
             max_messages: None,
@@ -103,7 +107,26 @@ impl ConsumerOptions {
         self
     }
 
-    /// Messages received ahead of those who ask, at most; as many as `concurrency` by default.
+    /// Scales: begins with so many deliveries in hand at most, and moves between this number and
+    /// `concurrency`, once in a [`ConsumerOptions::scale_cooldown`] at most. Up while work waits for
+    /// hands, twice as many at most; back when that made handlers slower and got no more done; down,
+    /// to half at most, when hands lay idle for a whole cool-down. An open breaker, and memory over
+    /// its limit, begin with this number again. What is in hand stays there when the limit falls.
+    /// [`ConsumerStatus::concurrency`] shows the limit; without this it does not change.
+    ///
+    /// [`ConsumerStatus::concurrency`]: super::ConsumerStatus::concurrency
+    pub fn min_concurrency(mut self, deliveries: u32) -> Self {
+        self.min_concurrency = Some(deliveries);
+        self
+    }
+
+    /// How long each limit of a consumer that scales stays; 5 s.
+    pub fn scale_cooldown(mut self, cooldown: Duration) -> Self {
+        self.scale_cooldown = Some(cooldown);
+        self
+    }
+
+    /// Messages received ahead of those who ask, at most; by default as many as may be in hand.
     /// With 0 nothing is received before somebody asks.
     pub fn prefetch(mut self, messages: u32) -> Self {
         self.prefetch = Some(messages);
@@ -242,10 +265,6 @@ impl ConsumerOptions {
         self.concurrency.or(batches).unwrap_or(CONCURRENCY)
     }
 
-    pub(super) fn prefetched(&self) -> u32 {
-        self.prefetch.unwrap_or(self.hands())
-    }
-
     /// One receive of at most `want` messages.
     pub(super) fn receive(&self, want: usize, wait: Duration, begin: bool) -> ReceiveRequest {
         let most = self.max_messages.unwrap_or(MAX_RECEIVE);
@@ -265,6 +284,20 @@ impl ConsumerOptions {
             return Err(Error::invalid_argument("max_sessions", what));
         }
         Ok(())
+    }
+
+    fn check_scale(&self) -> Result<()> {
+        let (least, most) = (self.min_concurrency, self.hands());
+        if least.is_some_and(|least| least == 0 || least > most) {
+            let what = format!("must be between 1 and concurrency, {most}");
+            return Err(Error::invalid_argument("min_concurrency", what));
+        }
+        let what = match self.scale_cooldown {
+            Some(_) if least.is_none() => "needs min_concurrency",
+            Some(Duration::ZERO) => "must be longer than nothing",
+            _ => return Ok(()),
+        };
+        Err(Error::invalid_argument("scale_cooldown", what))
     }
 
     fn check_sessions(&self) -> Result<()> {
@@ -321,6 +354,7 @@ impl ConsumerOptions {
             let what = "must not be zero: a consumer that never waits never rests";
             return Err(Error::invalid_argument("wait", what));
         }
+        self.check_scale()?;
         self.check_sessions()?;
         self.reconnect.check()?;
         self.breaker.check()?;

@@ -1,7 +1,7 @@
 //! What a consumer's parts share: the pump puts messages in, those who ask take them out.
 //!
-//! Invariant: while it is open, somebody who asks waits only if `concurrency` deliveries are in
-//! hand or nothing can be taken; and the pump waits only if nothing more is wanted.
+//! Invariant: while it is open, somebody who asks waits only if as many deliveries are in hand as may
+//! be, or nothing can be taken; and the pump waits only if nothing more is wanted.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,6 +16,7 @@ use super::buffer::Buffer;
 use super::gate::{Gate, Pass, Standing};
 use super::hold::{Held, Keep, Kept};
 use super::options::ConsumerOptions;
+use super::scale::Load;
 use super::sessions::{Pool, Turn};
 use crate::capability::Capability;
 use crate::clock::Tick;
@@ -75,7 +76,9 @@ pub(super) struct State {
     /// How many those who wait in `next` want.
     pub(super) asking: usize,
     /// How many may be in hand.
-    limit: usize,
+    pub(super) limit: usize,
+    /// What is counted where that changes.
+    pub(super) load: Option<Load>,
     pub(super) stopped: bool,
     /// Deliveries that ended since the consumer stopped: settled, or left to their locks.
     pub(super) settled: u64,
@@ -131,6 +134,10 @@ impl State {
             if let Some(turn) = &hold.held().kept.turn {
                 turn.handed_out();
             }
+            let in_hand = self.in_hand();
+            if let Some(load) = &mut self.load {
+                load.in_hand(in_hand);
+            }
         }
     }
 
@@ -163,7 +170,8 @@ impl Shared {
     ) -> Self {
         let state = State {
             gate: Gate::new(options.breaker),
-            limit: options.hands() as usize,
+            limit: options.min_concurrency.unwrap_or(options.hands()) as usize,
+            load: options.min_concurrency.map(|_| Load::default()),
             ..State::default()
         };
         let batches = options.batches.as_ref();
@@ -246,17 +254,18 @@ impl Shared {
             Pass::Nothing => return 0,
         };
         let wanted = (state.asking + asking).min(state.limit.saturating_sub(state.in_hand()));
-        let wanted = (wanted + self.prefetched()).min(most);
+        let wanted = (wanted + self.prefetched(&state)).min(most);
         wanted.saturating_sub(state.buffer.len())
     }
 
     /// How many messages are to be fetched ahead. None are where a look costs no more than a call and
     /// says whether this is the end: one on its way from the pump would not be seen.
-    pub(super) fn prefetched(&self) -> usize {
-        if self.local && self.options.idle.is_some() {
+    pub(super) fn prefetched(&self, state: &State) -> usize {
+        if self.fetches_on_demand() {
             0
         } else {
-            self.options.prefetched() as usize
+            let ahead = self.options.prefetch;
+            ahead.map_or(state.limit, |ahead| ahead as usize)
         }
     }
 
@@ -268,7 +277,7 @@ impl Shared {
 
     /// Whether nothing may wait here: it is for those who ask alone, and nobody does.
     pub(super) fn is_unwanted(&self, state: &State) -> bool {
-        state.asking == 0 && self.options.prefetched() == 0
+        state.asking == 0 && self.options.prefetch == Some(0)
     }
 
     /// Puts what was received into the buffer, unless it must not be any more.
@@ -305,6 +314,11 @@ impl Shared {
         let go_on = skips || matches!(verb, Some(Verb::Ack | Verb::DeadLetter { .. }));
         let mut given_up = VecDeque::new();
         let mut state = self.state();
+        if let Some(load) = &mut state.load
+            && matches!(verb, Some(Verb::Ack | Verb::DeadLetter { .. }))
+        {
+            load.done();
+        }
         let kept = state.hands.try_remove(hand);
         let mut moved = false;
         if let Some(session) = session {
@@ -386,7 +400,7 @@ impl Shared {
 
     /// Whether nothing is fetched before somebody asks.
     pub(super) fn fetches_on_demand(&self) -> bool {
-        self.prefetched() == 0
+        self.options.prefetch == Some(0) || (self.local && self.options.idle.is_some())
     }
 
     /// Ends the intake. Answers what was prefetched, the first time.

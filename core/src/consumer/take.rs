@@ -276,7 +276,7 @@ impl Shared {
         state.hand_out(&delivery, probe, None);
         // Half of what may be fetched ahead is gone: enough for a receive of its own. Whoever looks
         // by himself need not be helped.
-        let half = self.prefetched() / 2;
+        let half = self.prefetched(&state) / 2;
         let refill = !self.local && state.buffer.len() <= half;
         drop(state);
         if full {

@@ -2,7 +2,7 @@
 
 use std::fmt::Error;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
@@ -135,24 +135,39 @@ impl Collector for Exposition {
             }
         }
 
-        let targets = all.iter().filter_map(|series| {
-            let size = series.batch_size_target.load(Relaxed);
-            (size > 0).then_some((series, size as i64))
-        });
-        let targets: Vec<_> = targets.collect();
-        if !targets.is_empty() {
-            let help = "Messages that the next batch of an adapting handler is to have";
-            let kind = MetricType::Gauge;
-            let mut metric = encoder.encode_descriptor("batch_size_target", help, None, kind)?;
-            for (series, size) in targets {
+        for (name, help, of) in SOMETIMES {
+            let shown = all.iter().map(|series| (series, of(series).load(Relaxed)));
+            let shown: Vec<_> = shown.filter(|(_, value)| *value > 0).collect();
+            if shown.is_empty() {
+                continue;
+            }
+            let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for (series, value) in shown {
                 metric
                     .encode_family(&series.labels())?
-                    .encode_gauge(&size)?;
+                    .encode_gauge(&value)?;
             }
         }
         Ok(())
     }
 }
+
+/// A gauge's name, its help, and where it is.
+type Gauge = (&'static str, &'static str, fn(&Series) -> &AtomicU64);
+
+/// Gauges of queues that have something of the kind.
+const SOMETIMES: [Gauge; 2] = [
+    (
+        "batch_size_target",
+        "Messages that the next batch of an adapting handler is to have",
+        |series| &series.batch_size_target,
+    ),
+    (
+        "consumer_concurrency",
+        "Deliveries that consumers which scale may have in hand now",
+        |series| &series.concurrency,
+    ),
+];
 
 /// What happened to the locks of deliveries that are kept.
 const LOCKS: [(&str, &str, Show); 3] = [

@@ -4,6 +4,7 @@
 //! few plain loads and stores. Sums, counts and totals are made when somebody asks for the text.
 
 mod breakers;
+mod concurrency;
 mod counters;
 mod exposition;
 mod queues;
@@ -16,6 +17,7 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 
 pub(crate) use self::breakers::BreakerMetrics;
+pub(crate) use self::concurrency::ConcurrencyMetrics;
 use self::exposition::Exposition;
 use self::queues::Queues;
 pub(crate) use self::series::QueueMetrics;

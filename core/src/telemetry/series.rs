@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::breakers::{BreakerMetrics, Breakers, SIDES};
+use super::concurrency::ConcurrencyMetrics;
 use super::counters::Counters;
 use crate::error::ErrorKind;
 
@@ -93,6 +94,8 @@ pub(super) struct Series {
     pub(super) breakers: [Breakers; SIDES.len()],
     /// The size that adapting batches are to have now; zero where there are none.
     pub(super) batch_size_target: AtomicU64,
+    /// How many deliveries consumers that scale may have in hand now; zero where there are none.
+    pub(super) concurrency: AtomicU64,
 }
 
 impl Series {
@@ -104,6 +107,7 @@ impl Series {
             errors: [const { AtomicU64::new(0) }; ErrorKind::ALL.len()],
             breakers: Default::default(),
             batch_size_target: AtomicU64::new(0),
+            concurrency: AtomicU64::new(0),
         }
     }
 
@@ -158,6 +162,11 @@ impl QueueMetrics {
     /// The metrics of a breaker around this.
     pub(crate) fn breaker(&self, side: &'static str) -> BreakerMetrics {
         BreakerMetrics::new(self.0.clone(), side)
+    }
+
+    /// The metrics of a consumer that scales.
+    pub(crate) fn concurrency(&self) -> ConcurrencyMetrics {
+        ConcurrencyMetrics::new(self.0.clone())
     }
 
     /// Messages were stored by one send.

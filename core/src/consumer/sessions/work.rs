@@ -257,7 +257,6 @@ async fn receive(
 impl Shared {
     /// As `want`, of one of so many sessions: each may have its share fetched ahead, and one at least.
     fn want_of(&self, turn: &Turn, sessions: usize) -> usize {
-        let ahead = self.options.prefetched() as usize;
         let state = self.state();
         if state.stopped || state.buffer.bytes() >= self.options.prefetch_bytes {
             return 0;
@@ -268,7 +267,7 @@ impl Shared {
             Pass::Probe => usize::from(state.buffer.len() == 0),
             Pass::Nothing => 0,
         };
-        let share = match ahead {
+        let share = match self.prefetched(&state) {
             0 => usize::from(state.asking > state.buffer.len() && !state.buffer.has(turn.id())),
             ahead => ahead.div_ceil(sessions.max(1)),
         };
