@@ -358,6 +358,11 @@ typedef struct {
     // settled: its size adapts to that, after the mean time of a message in the last ten batches. -1:
     // sizes do not adapt. Default -1.
     int64_t target_batch_duration_ms;
+    // Of one group at most so many messages are in hand, so that a group with much work leaves hands
+    // to the others; 0: any number. For queues with fair groups. Default 0.
+    uint32_t max_in_flight_per_group;
+    // 0. For later use.
+    uint32_t reserved2;
 } qrt_consumer_options_t;
 
 // Options of a producer. Begin with `QRT_PRODUCER_OPTIONS_INIT`.

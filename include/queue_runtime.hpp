@@ -1103,6 +1103,8 @@ struct ConsumerOptions {
     std::uint32_t session_max_messages = 0;
     /// After how long a session makes room for another one.
     std::optional<Milliseconds> session_max_time;
+    /// Of one group at most so many deliveries are in hand; 0: any number. For queues with fair groups.
+    std::uint32_t max_in_flight_per_group = 0;
     /// Messages of a batch, at most, where batches wait for more; 0: they do not, and none of the
     /// following counts. A batch is given out when it has so many, or batch_bytes, or when its first
     /// message has waited for batch_linger.
@@ -1130,6 +1132,7 @@ struct ConsumerOptions {
         raw.session_idle_ms = session_idle.count();
         raw.session_max_messages = session_max_messages;
         raw.session_max_time_ms = detail::ms_or_none(session_max_time);
+        raw.max_in_flight_per_group = max_in_flight_per_group;
         raw.batch_size = batch_size;
         raw.min_batch_size = min_batch_size;
         raw.batch_bytes = batch_bytes;

@@ -170,6 +170,7 @@ fn check_options(capabilities: &Capabilities, options: &QueueOptions) -> Result<
             options.create == Some(Create::FirstUse),
             Capability::CreateAtFirstUse,
         ),
+        (options.fair_groups == Some(true), Capability::FairGroups),
     ];
     for (asked, capability) in needed {
         if asked {

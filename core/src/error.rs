@@ -233,10 +233,22 @@ impl Error {
 
     /// `Unsupported` for the named capability.
     pub fn unsupported(capability: Capability) -> Self {
-        let mut error = Self::new(
-            ErrorKind::Unsupported,
-            format!("this provider does not support {}", capability.name()),
+        let what = format!("this provider does not support {}", capability.name());
+        Self::unsupported_since(capability, what)
+    }
+
+    /// `Unsupported` for what needs ordered sessions, in a queue that has none.
+    pub(crate) fn unsupported_by_groups(capability: Capability) -> Self {
+        let what = format!(
+            "a queue with fair_groups=true does not support {}: its sessions are groups that nobody \
+             holds",
+            capability.name()
         );
+        Self::unsupported_since(capability, what)
+    }
+
+    fn unsupported_since(capability: Capability, what: String) -> Self {
+        let mut error = Self::new(ErrorKind::Unsupported, what);
         error.0.capability = Some(capability);
         error
     }

@@ -5,6 +5,7 @@
 //! queue, and that trait carries every verb. Optional verbs answer `Unsupported` by default, and
 //! the provider's [`Capabilities`] say the same beforehand.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +44,18 @@ pub struct ReceiveRequest {
     pub begin: bool,
     /// Only messages of this held session.
     pub session: Option<Box<SessionLock>>,
+    /// Of these groups nothing is wanted now. Only queues with fair groups that are local look at
+    /// it: what others send of them is kept until it is wanted.
+    pub without: Option<Arc<HashSet<Arc<str>>>>,
+}
+
+impl ReceiveRequest {
+    /// Whether messages of this group are wanted.
+    pub(crate) fn wants(&self, group: &str) -> bool {
+        self.without
+            .as_ref()
+            .is_none_or(|without| !without.contains(group))
+    }
 }
 
 /// What is asked of an accept.

@@ -116,6 +116,11 @@ pub struct qrt_consumer_options_t {
     /// settled: its size adapts to that, after the mean time of a message in the last ten batches. -1:
     /// sizes do not adapt. Default -1.
     pub target_batch_duration_ms: i64,
+    /// Of one group at most so many messages are in hand, so that a group with much work leaves hands
+    /// to the others; 0: any number. For queues with fair groups. Default 0.
+    pub max_in_flight_per_group: u32,
+    /// 0. For later use.
+    pub reserved2: u32,
 }
 
 impl Options for qrt_consumer_options_t {
@@ -148,6 +153,8 @@ impl Options for qrt_consumer_options_t {
         batch_bytes: 4 * 1024 * 1024,
         batch_linger_ms: 5,
         target_batch_duration_ms: -1,
+        max_in_flight_per_group: 0,
+        reserved2: 0,
     };
 }
 
@@ -195,6 +202,9 @@ impl qrt_consumer_options_t {
                 return Err(Error::invalid_argument("idle_ms", what));
             }
             options = options.idle(idle);
+        }
+        if self.max_in_flight_per_group > 0 {
+            options = options.max_in_flight_per_group(self.max_in_flight_per_group);
         }
         self.sessions(options)
     }

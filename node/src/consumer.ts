@@ -50,6 +50,8 @@ export interface ConsumerOptions {
   sessionMaxMessages?: number | undefined;
   /** After so long a time a session makes room for another one. */
   sessionMaxTime?: number | undefined;
+  /** Of one group at most so many messages are in hand; any number. For queues with fair groups. */
+  maxInFlightPerGroup?: number | undefined;
 }
 
 /** What a loop over messages may say. */
@@ -110,6 +112,7 @@ export const CONSUMER_OPTIONS = [
   "sessionIdle",
   "sessionMaxMessages",
   "sessionMaxTime",
+  "maxInFlightPerGroup",
 ] as const;
 const CONSUME_OPTIONS: ReadonlySet<string> = new Set([...CONSUMER_OPTIONS, "idle", "signal"]);
 
@@ -131,7 +134,7 @@ export function open(
   options: ConsumerOptions & { idle?: number | undefined },
   batches?: Batches,
 ): number {
-  const { prefetch, maxMessages, maxSessions, sessionMaxMessages } = options;
+  const { prefetch, maxMessages, maxSessions, sessionMaxMessages, maxInFlightPerGroup } = options;
   // Checked before they are written, so that an error leaves nothing half written.
   const concurrency = checkCount("concurrency", options.concurrency ?? CONCURRENCY);
   if (prefetch !== undefined) checkCount("prefetch", prefetch);
@@ -151,6 +154,7 @@ export function open(
   const sessionIdle = checkSomeDuration("sessionIdle", options.sessionIdle);
   if (sessionMaxMessages !== undefined) checkLeast("sessionMaxMessages", sessionMaxMessages);
   const sessionMaxTime = checkSomeDuration("sessionMaxTime", options.sessionMaxTime);
+  if (maxInFlightPerGroup !== undefined) checkLeast("maxInFlightPerGroup", maxInFlightPerGroup);
   request
     .begin()
     .number(slot)
@@ -167,7 +171,8 @@ export function open(
     .someNumber(maxSessions)
     .someNumber(sessionIdle)
     .someNumber(sessionMaxMessages)
-    .someNumber(sessionMaxTime);
+    .someNumber(sessionMaxTime)
+    .someNumber(maxInFlightPerGroup);
   writeBatches(request, batches);
   return now(consume, readNumber, undefined);
 }

@@ -29,7 +29,11 @@ export type Capability =
   | "create"
   | "defer"
   | "cancel_scheduled"
-  | "receive_and_delete";
+  | "receive_and_delete"
+  | "bounds"
+  | "create_at_first_use"
+  | "order"
+  | "fair_groups";
 
 /** Options of a queue. What is not said is as the client, the URL or the environment says. */
 export interface QueueOptions {
@@ -62,6 +66,8 @@ export interface QueueOptions {
    * in a row, or `"none"`; for providers across a network.
    */
   breaker?: string | undefined;
+  /** Whether the sessions of messages are groups that share the queue fairly, without order; no. */
+  fairGroups?: boolean | undefined;
 }
 
 /** Options of a runtime. */
@@ -99,6 +105,7 @@ const QUEUE = [
   "onFull",
   "create",
   "breaker",
+  "fairGroups",
 ];
 export const QUEUE_OPTIONS: ReadonlySet<string> = new Set(QUEUE);
 export const CLIENT_OPTIONS: ReadonlySet<string> = new Set([

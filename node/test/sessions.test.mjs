@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { SessionLockedError, SessionLockLostError } from "queue-runtime";
+import { SessionLockedError, SessionLockLostError, UnsupportedError } from "queue-runtime";
 
 import { fresh, texts, until } from "./engine.mjs";
 
@@ -110,4 +110,26 @@ test("a consumer works through held sessions", async (t) => {
   refused({ sessionIdle: 1 }, "max_sessions");
   refused({ maxSessions: 0 }, "maxSessions");
   refused({ maxSessions: 1, sessionMaxMessages: 0 }, "sessionMaxMessages");
+});
+
+test("a group has a maximum in hand", async (t) => {
+  const { client, queue } = await fresh(t, { fairGroups: true });
+  for (const text of ["a1", "a2", "a3"]) await queue.send(text, { session: "a" });
+  await queue.send("b1", { session: "b" });
+  const consumer = queue.consume({ maxInFlightPerGroup: 2, prefetch: 0 });
+  const hands = [];
+  while (hands.length < 3) hands.push((await consumer.next()).value);
+  assert.deepEqual(texts(hands), ["a1", "b1", "a2"]);
+  let third;
+  const asked = consumer.next().then(({ value }) => (third = value));
+  await hands[1].ack();
+  assert.equal(third, undefined);
+  await hands[0].ack();
+  await asked;
+  assert.equal(third.text(), "a3");
+  await consumer.return();
+  await assert.rejects(queue.acceptSession("a"), UnsupportedError);
+  assert.throws(() => queue.consume({ maxInFlightPerGroup: 0 }), /maxInFlightPerGroup/);
+  const ordered = client.queue("ordered");
+  assert.throws(() => ordered.consume({ maxInFlightPerGroup: 1 }), UnsupportedError);
 });

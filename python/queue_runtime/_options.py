@@ -42,6 +42,8 @@ class QueueOptions(TypedDict, total=False):
     #: When sending pauses since the provider is away: `5,30s,3` for failures in a row, pause and
     #: successes in a row, or `none`; for providers across a network.
     breaker: str
+    #: Whether the sessions of messages are groups that share the queue fairly, without order.
+    fair_groups: bool
 
 
 class ConsumerOptions(TypedDict, total=False):
@@ -75,6 +77,8 @@ class ConsumerOptions(TypedDict, total=False):
     session_max_messages: int
     #: After so long a time a session makes room for another one.
     session_max_time: float | timedelta
+    #: Of one group at most so many messages are in hand; for queues with fair groups.
+    max_in_flight_per_group: int
 
 
 class RuntimeOptions(TypedDict, total=False):

@@ -488,6 +488,8 @@ macro_rules! methods {
             ///         60 seconds.
             ///     session_max_messages: after so many messages one makes room for another.
             ///     session_max_time: after so long a time one makes room for another.
+            ///     max_in_flight_per_group: of one group at most so many messages are in hand; for
+            ///         queues with fair groups.
             ///     batch_size: `next_batch` waits until a batch has so many messages; without it a
             ///         batch is what is there, and none of the following counts.
             ///     batch_bytes: or until it has so many bytes; 4 MiB.
@@ -500,7 +502,7 @@ macro_rules! methods {
                 wait=None, lock=None, max_lock_renewal=None, reconnect=None, idle=None,
                 breaker=None,
                 max_sessions=None, session_idle=None, session_max_messages=None,
-                session_max_time=None,
+                session_max_time=None, max_in_flight_per_group=None,
                 batch_size=None, batch_bytes=None, batch_linger=None, min_batch_size=None,
                 target_batch_duration=None,
             ))]
@@ -521,6 +523,7 @@ macro_rules! methods {
                 session_idle: Option<Bound<'_, PyAny>>,
                 session_max_messages: Option<u32>,
                 session_max_time: Option<Bound<'_, PyAny>>,
+                max_in_flight_per_group: Option<u32>,
                 batch_size: Option<u32>,
                 batch_bytes: Option<u64>,
                 batch_linger: Option<Bound<'_, PyAny>>,
@@ -562,6 +565,9 @@ macro_rules! methods {
                         )?,
                         max_time: args::some_duration(session_max_time.as_ref(), "session_max_time")?,
                     },
+                    max_in_flight_per_group: args::at_least_1(slf.py(), max_in_flight_per_group,
+                        "max_in_flight_per_group",
+                    )?,
                     batches,
                 };
                 consume::<$mode>(slf, &options)

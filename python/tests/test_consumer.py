@@ -573,6 +573,51 @@ async def test_the_consumer_of_a_session_keeps_its_lock_and_tells_its_loss(qrt, 
             await anext(consumer)
 
 
+async def test_a_group_has_a_maximum_in_hand(qrt, qrt_clock):
+    queue = qrt.queue("jobs", fair_groups=True)
+    await queue.send_many([qr.Message(f"a{n}", session="a") for n in range(3)])
+    await queue.send("b0", session="b")
+    async with queue.consume(max_in_flight_per_group=2, prefetch=0) as consumer:
+        hands = [await anext(consumer) for _ in range(3)]
+        assert [delivery.text() for delivery in hands] == ["a0", "b0", "a1"]
+        third = asyncio.ensure_future(anext(consumer))
+        await hands[1].ack()
+        await asyncio.sleep(0)
+        assert not third.done()
+        await hands[0].ack()
+        assert (await third).text() == "a2"
+    with pytest.raises(errors.UnsupportedError, match="fair_groups"):
+        await queue.session("a")
+    with pytest.raises(ValueError, match="max_in_flight_per_group"):
+        queue.consume(max_in_flight_per_group=0)
+    with pytest.raises(errors.UnsupportedError, match="fair_groups"):
+        qrt.queue("ordered").consume(max_in_flight_per_group=1)
+
+
+def test_a_worker_shares_its_hands_among_groups():
+    with sync.connect("memory:?fair_groups=true") as client:
+        queue = client.queue("jobs")
+        for group in "ab":
+            queue.send_many([qr.Message(str(n), session=group) for n in range(30)])
+        lock, in_hand, done = threading.Lock(), Counter[str | None](), Counter[str | None]()
+        worker = sync.Worker(client, concurrency=6, max_in_flight_per_group=2)
+
+        @worker.handler(queue)
+        def handle(delivery: sync.Delivery) -> None:
+            with lock:
+                in_hand[delivery.session] += 1
+                assert in_hand[delivery.session] <= 2
+            time.sleep(0)
+            with lock:
+                in_hand[delivery.session] -= 1
+                done[delivery.session] += 1
+                if done.total() == 60:
+                    worker.stop()
+
+        assert worker.run().abandoned == 0
+        assert done == {"a": 30, "b": 30}
+
+
 def test_a_worker_works_through_held_sessions():
     with sync.connect("memory:") as client:
         queue = client.queue("jobs")

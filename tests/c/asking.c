@@ -438,6 +438,41 @@ static void a_consumer_works_through_held_sessions(void) {
     free_world(world);
 }
 
+static void a_group_has_a_maximum_in_hand(void) {
+    struct world world = new_world();
+    qrt_client_t *client = new_client(world.runtime, "memory:?fair_groups=true");
+    qrt_consumer_options_t options = QRT_CONSUMER_OPTIONS_INIT;
+    qrt_consumer_t *consumer = NULL;
+    const char *const expected[] = {"1", "other", "2"};
+    qrt_batch_t *hands[3], *third = NULL;
+    qrt_op_t *op = NULL;
+    options.max_in_flight_per_group = 2;
+    options.prefetch = 0;
+    CHECK(qrt_consumer_start(world.queue, &options, &consumer, NULL) == QRT_ERR_UNSUPPORTED);
+    qrt_queue_free(world.queue);
+    world.queue = new_queue(client, "");
+    qrt_client_free(client);
+    send_to(world.queue, "a", "1");
+    send_to(world.queue, "a", "2");
+    send_to(world.queue, "a", "3");
+    send_to(world.queue, "b", "other");
+    CHECK(qrt_consumer_start(world.queue, &options, &consumer, NULL) == QRT_OK);
+    for (int i = 0; i < 3; i++) {
+        hands[i] = next(consumer, 1);
+        CHECK(is(body_of(hands[i], 0), expected[i]));
+    }
+    CHECK(qrt_consumer_next(consumer, 1, NOBODY, &third, &op, NULL) == QRT_PENDING);
+    CHECK(qrt_op_wait(op, 10, NULL) == QRT_ERR_TIMEOUT);
+    ack(hands[0], 0);
+    CHECK(qrt_op_wait(op, PATIENCE_MS, NULL) == QRT_OK);
+    CHECK(qrt_op_take_batch(op, &third, NULL) == QRT_OK && is(body_of(third, 0), "3"));
+    qrt_op_free(op);
+    qrt_batch_free(third);
+    for (int i = 0; i < 3; i++) qrt_batch_free(hands[i]);
+    qrt_consumer_free(consumer);
+    free_world(world);
+}
+
 static void the_consumer_of_a_session_ends_with_it(void) {
     struct world world = new_world();
     qrt_session_t *session = NULL;
@@ -497,6 +532,7 @@ int main(void) {
     RUN(a_breaker_hands_out_one_until_it_is_closed);
     RUN(a_paused_consumer_gives_back_what_it_fetched);
     RUN(a_consumer_works_through_held_sessions);
+    RUN(a_group_has_a_maximum_in_hand);
     RUN(the_consumer_of_a_session_ends_with_it);
     RUN(a_freed_consumer_has_given_back_what_it_fetched);
     return 0;

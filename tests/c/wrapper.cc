@@ -213,6 +213,21 @@ static void sessions_are_worked_through() {
     CHECK(seen == "122" || seen == "212");
 }
 
+static void a_group_has_a_maximum_in_hand() {
+    World w(R"({"fair_groups": true})");
+    for (const char *body : {"1", "2"}) w.queue.send(qr::Message(body).session("a")).get();
+    w.queue.send(qr::Message("other").session("b")).get();
+    qr::ConsumerOptions options;
+    options.max_in_flight_per_group = 1;
+    qr::Consumer consumer = w.queue.consume(options).value();
+    qr::Delivery first = consumer.next().get().value();
+    qr::Delivery other = consumer.next().get().value();
+    CHECK(first.text() == "1" && other.text() == "other");
+    first.ack().get();
+    CHECK(consumer.next().get().value().text() == "2");
+    CHECK(w.queue.accept_session("a").result().error().status() == QRT_ERR_UNSUPPORTED);
+}
+
 static void a_verb_ends_later_in_every_manner() {
     World w;
     std::promise<std::string> told;
@@ -496,6 +511,7 @@ int main() {
     RUN(many_at_once);
     RUN(sessions_keep_order_and_state);
     RUN(sessions_are_worked_through);
+    RUN(a_group_has_a_maximum_in_hand);
     RUN(a_verb_ends_later_in_every_manner);
     RUN(a_cancelled_receive_takes_nothing);
     RUN(a_range_gives_back_what_it_did_not_give_out);

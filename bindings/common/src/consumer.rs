@@ -37,6 +37,8 @@ pub struct ConsumerOptions {
     pub breaker: Option<String>,
     /// How it works through held sessions, if it does.
     pub sessions: Sessions,
+    /// How many messages of one group are in hand, at most; any number, if not said.
+    pub max_in_flight_per_group: Option<u32>,
     /// How batches wait for more; they are of what is there, if not said.
     pub batches: Option<BatchOptions>,
 }
@@ -95,6 +97,7 @@ impl Default for ConsumerOptions {
             idle: None,
             breaker: None,
             sessions: Sessions::default(),
+            max_in_flight_per_group: None,
             batches: None,
         }
     }
@@ -138,6 +141,8 @@ impl ConsumerOptions {
             batch_bytes: batches.bytes,
             batch_linger_ms: ms(batches.linger),
             target_batch_duration_ms: some_ms(batches.target_duration),
+            max_in_flight_per_group: self.max_in_flight_per_group.unwrap_or(0),
+            reserved2: 0,
         }
     }
 }

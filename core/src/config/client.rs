@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::env::Environment;
-use super::options::{self, Foreign, Options, list, put};
+use super::options::{self, Foreign, Options, flag, list, put};
 use super::queue::QueueOptions;
 use super::url::{Address, Endpoint};
 use crate::capability::Capability;
@@ -186,12 +186,6 @@ impl Options for ClientConfig {
             _ => self.layer.set(name, text),
         }
     }
-}
-
-fn flag(text: &str) -> std::result::Result<bool, String> {
-    let text = text.trim();
-    text.parse()
-        .map_err(|_| format!("{text:?} is neither true nor false"))
 }
 
 fn capabilities(text: &str) -> std::result::Result<Vec<Capability>, String> {
@@ -430,7 +424,8 @@ mod tests {
     fn every_option_of_a_queue_has_its_name() {
         let all = r#"{"lock":"1s","budget":1,"retry":"none","ttl":"1s","on_expiry":"dead_letter",
             "dedup_window":"1s","on_failure":"park","max_messages":1,"max_bytes":2,
-            "max_message_bytes":1,"on_full":"error","create":"never","breaker":"5,30s,3"}"#;
+            "max_message_bytes":1,"on_full":"error","create":"never","breaker":"5,30s,3",
+            "fair_groups":true}"#;
         let options = QueueOptions::from_json(all).unwrap();
         let shown = serde_json::to_value(&options).unwrap();
         let given: serde_json::Value = serde_json::from_str(all).unwrap();

@@ -83,6 +83,13 @@ where
         .map_err(|e| format!("{text:?} is not a whole number in range: {e}"))
 }
 
+/// Yes or no.
+pub(crate) fn flag(text: &str) -> std::result::Result<bool, String> {
+    let text = text.trim();
+    text.parse()
+        .map_err(|_| format!("{text:?} is neither true nor false"))
+}
+
 /// One of the words that serde knows for this type.
 pub(crate) fn word<T: DeserializeOwned>(text: &str) -> std::result::Result<T, String> {
     let word = IntoDeserializer::<WordError>::into_deserializer(text.trim());

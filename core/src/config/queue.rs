@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::duration;
-use super::options::{self, Options, number, put, word};
+use super::options::{self, Options, flag, number, put, word};
 use crate::error::{Error, Result};
 use crate::message::MAX_DURATION;
 use crate::resilience::{Breaker, Retry};
@@ -114,6 +114,10 @@ pub struct QueueOptions {
     /// one queue in one client, with the same breaker, count together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub breaker: Option<Breaker>,
+    /// Whether the sessions of messages are groups that share the queue fairly: each in turn, with
+    /// neither an order nor a holder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fair_groups: Option<bool>,
 }
 
 impl Options for QueueOptions {
@@ -132,6 +136,7 @@ impl Options for QueueOptions {
             "on_full",
             "create",
             "breaker",
+            "fair_groups",
         ]
         .into_iter()
     }
@@ -157,6 +162,7 @@ impl Options for QueueOptions {
                 let breaker = text.parse().map_err(|e: Error| e.message().to_owned());
                 put(&mut self.breaker, breaker)
             }
+            "fair_groups" => put(&mut self.fair_groups, flag(text)),
             _ => Ok(false),
         }
     }
@@ -192,6 +198,7 @@ impl QueueOptions {
             on_full: self.on_full.or(other.on_full),
             create: self.create.or(other.create),
             breaker: self.breaker.or(other.breaker),
+            fair_groups: self.fair_groups.or(other.fair_groups),
         }
     }
 
@@ -215,6 +222,7 @@ impl QueueOptions {
             on_full: self.on_full.unwrap_or_default(),
             create: self.create.unwrap_or_default(),
             breaker: self.breaker.unwrap_or(Breaker::None),
+            fair_groups: self.fair_groups.unwrap_or(false),
         };
         if definition.max_message_bytes > definition.max_bytes {
             return Err(Error::invalid_config(
@@ -305,6 +313,7 @@ pub struct QueueDefinition {
     pub on_full: OnFull,
     pub create: Create,
     pub breaker: Breaker,
+    pub fair_groups: bool,
 }
 
 /// Locks are 1 ms to 12 hours: what every provider can keep.

@@ -119,6 +119,7 @@ pub(super) fn set(
         "session_idle" => options.session_idle(span(key, value)?),
         "session_max_messages" => options.session_max_messages(read(key, value)?),
         "session_max_time" => options.session_max_time(span(key, value)?),
+        "max_in_flight_per_group" => options.max_in_flight_per_group(read(key, value)?),
         _ => return Err(format!("unknown field `{key}`")),
     })
 }

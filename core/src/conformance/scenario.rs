@@ -30,6 +30,7 @@ const FILES: &[(&str, &str)] = files![
     "dedup",
     "sessions",
     "session_failures",
+    "groups",
     "bounds",
     "queues",
     "clients",

@@ -11,6 +11,7 @@ mod buffer;
 mod drain;
 mod gate;
 mod gather;
+mod groups;
 mod hold;
 mod keeper;
 mod memory;
@@ -111,9 +112,10 @@ pub struct ConsumerStatus {
 impl Consumer {
     pub(crate) fn start(queue: crate::Queue, options: ConsumerOptions) -> crate::Result<Self> {
         options.check()?;
+        groups::check(&queue, &options)?;
         if options.max_sessions.is_some() {
-            queue.capabilities().require(Capability::Sessions)?;
-            queue.capabilities().require(Capability::SessionNext)?;
+            queue.check_capability(Capability::Sessions)?;
+            queue.check_capability(Capability::SessionNext)?;
             return Ok(Self::start_sessions(queue, options, None));
         }
         let stop = queue.closing().child_token();
@@ -130,6 +132,7 @@ impl Consumer {
         options.check_of_one()?;
         options.check()?;
         let queue = session.queue().clone();
+        groups::check(&queue, &options)?;
         Ok(Self::start_sessions(queue, options, Some(session)))
     }
 

@@ -1,6 +1,7 @@
 //! What is asked of a consumer.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,6 +47,7 @@ pub struct ConsumerOptions {
     session_idle: Option<Duration>,
     pub(super) session_max_messages: Option<u32>,
     pub(super) session_max_time: Option<Duration>,
+    max_in_flight_per_group: Option<u32>,
 }
 
 /// Who is told when work on a message is to stop.
@@ -97,6 +99,7 @@ impl ConsumerOptions {
             session_idle: None,
             session_max_messages: None,
             session_max_time: None,
+            max_in_flight_per_group: None,
         }
     }
 
@@ -246,6 +249,22 @@ impl ConsumerOptions {
         self
     }
 
+    /// Of one group at most so many deliveries are in hand, so that a group with much work leaves
+    /// hands to the others. For queues with [`Capability::FairGroups`]; messages without a group are
+    /// not counted. What is fetched ahead of a group that has as many in hand takes none of the room
+    /// of `prefetch`, and has at most as much of its own.
+    ///
+    /// [`Capability::FairGroups`]: crate::Capability::FairGroups
+    pub fn max_in_flight_per_group(mut self, deliveries: u32) -> Self {
+        self.max_in_flight_per_group = Some(deliveries);
+        self
+    }
+
+    /// How many deliveries of one group may be in hand, if there is a number.
+    pub(super) fn most_of_group(&self) -> Option<NonZeroU32> {
+        self.max_in_flight_per_group.and_then(NonZeroU32::new)
+    }
+
     pub(super) fn idle_session(&self) -> Duration {
         self.session_idle.unwrap_or(SESSION_IDLE)
     }
@@ -274,6 +293,7 @@ impl ConsumerOptions {
             lock: self.lock,
             begin,
             session: None,
+            without: None,
         }
     }
 
@@ -337,6 +357,7 @@ impl ConsumerOptions {
             ("prefetch", self.prefetch, 0),
             ("max_messages", self.max_messages, 1),
             ("max_sessions", self.max_sessions, 1),
+            ("max_in_flight_per_group", self.max_in_flight_per_group, 1),
         ];
         for (field, count, least) in counts {
             if count.is_some_and(|count| count < least || count > MAX_RECEIVE) {

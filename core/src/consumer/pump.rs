@@ -68,7 +68,9 @@ async fn receive(shared: &Arc<Shared>) -> Result<Vec<Delivery>> {
             continue;
         }
         let turn = shared.turn();
-        let pending = match shared.receive(want, shared.options.wait).try_now() {
+        let without = shared.without();
+        let received = shared.receive(want, shared.options.wait, without.clone());
+        let pending = match received.try_now() {
             Ok(received) => return received.map(|deliveries| shared.take_in(deliveries)),
             Err(pending) => pending,
         };
@@ -77,7 +79,11 @@ async fn receive(shared: &Arc<Shared>) -> Result<Vec<Delivery>> {
         loop {
             tokio::select! {
                 late = taken_in(shared, pending.as_mut()) => return late,
-                () = shared.room.notified() => if shared.want() == 0 { break },
+                () = shared.room.notified() => {
+                    if shared.want() == 0 || shared.without() != without {
+                        break;
+                    }
+                }
             }
         }
     }

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::batches::{Sizes, Timed};
 use super::buffer::Buffer;
 use super::gate::{Gate, Pass, Standing};
+use super::groups::Without;
 use super::hold::{Held, Keep, Kept};
 use super::options::ConsumerOptions;
 use super::scale::Load;
@@ -36,6 +37,10 @@ pub(crate) struct Shared {
     pub(super) begins: bool,
     /// Whether a look for messages costs no more than a call.
     pub(super) local: bool,
+    /// Whether what failed of a session must not be overtaken.
+    ordered: bool,
+    /// Whether groups have a maximum of deliveries in hand.
+    pub(super) limited: bool,
     /// Held from the taking of messages out of the queue until they are in the buffer or in hands, so
     /// that who asks and the pump keep the order between them. Before `state`.
     pub(super) receiving: Mutex<()>,
@@ -120,6 +125,12 @@ impl State {
         self.limit.saturating_sub(self.in_hand()).min(self.most())
     }
 
+    /// How many of those asked for, and of so many more, there are hands for.
+    pub(super) fn asked(&self, more: usize) -> usize {
+        let free = self.limit.saturating_sub(self.in_hand());
+        (self.asking + more).min(free)
+    }
+
     pub(super) fn hand_out(&mut self, delivery: &Delivery, probe: bool, batch: Option<Arc<Timed>>) {
         if let Some(hold) = delivery.hold() {
             let held = hold.held().clone();
@@ -168,7 +179,14 @@ impl Shared {
         stop: CancellationToken,
         pool: Option<Arc<Pool>>,
     ) -> Self {
+        let most = options.most_of_group();
+        let fair = queue.has(Capability::FairGroups);
         let state = State {
+            buffer: if fair {
+                Buffer::of_groups(most)
+            } else {
+                Buffer::default()
+            },
             gate: Gate::new(options.breaker),
             limit: options.min_concurrency.unwrap_or(options.hands()) as usize,
             load: options.min_concurrency.map(|_| Load::default()),
@@ -179,6 +197,8 @@ impl Shared {
             begins: queue.has(Capability::Begin),
             // Sessions have to be accepted first.
             local: queue.provider().is_local() && pool.is_none(),
+            ordered: !fair && queue.definition().on_failure != OnFailure::Skip,
+            limited: most.is_some(),
             pool,
             receiving: Mutex::default(),
             sizes: batches.and_then(|batches| Sizes::new(batches, &queue)),
@@ -209,9 +229,16 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Receives up to `want` messages, their attempts not charged where they are charged later.
-    pub(super) fn receive(self: &Arc<Self>, want: usize, wait: Duration) -> Reply<Vec<Delivery>> {
-        let request = self.options.receive(want, wait, !self.begins);
+    /// Receives up to `want` messages, but none of these groups, their attempts not charged where they
+    /// are charged later.
+    pub(super) fn receive(
+        self: &Arc<Self>,
+        want: usize,
+        wait: Duration,
+        without: Without,
+    ) -> Reply<Vec<Delivery>> {
+        let mut request = self.options.receive(want, wait, !self.begins);
+        request.without = without;
         self.queue.start_request(request, Some(self.keep(None)))
     }
 
@@ -245,6 +272,9 @@ impl Shared {
     /// As `want`, with somebody who is about to ask for more.
     pub(super) fn want_and(&self, asking: usize) -> usize {
         let state = self.state();
+        if self.limited {
+            return self.want_of_groups(&state, asking);
+        }
         if state.stopped || state.buffer.bytes() >= self.options.prefetch_bytes {
             return 0;
         }
@@ -253,9 +283,8 @@ impl Shared {
             Pass::Probe => 1,
             Pass::Nothing => return 0,
         };
-        let wanted = (state.asking + asking).min(state.limit.saturating_sub(state.in_hand()));
-        let wanted = (wanted + self.prefetched(&state)).min(most);
-        wanted.saturating_sub(state.buffer.len())
+        let wanted = state.asked(asking) + self.prefetched(&state);
+        wanted.min(most).saturating_sub(state.buffer.len())
     }
 
     /// How many messages are to be fetched ahead. None are where a look costs no more than a call and
@@ -310,9 +339,8 @@ impl Shared {
         session: Option<&Arc<str>>,
         verb: Option<&Verb>,
     ) {
-        let skips = self.queue.definition().on_failure == OnFailure::Skip;
-        let go_on = skips || matches!(verb, Some(Verb::Ack | Verb::DeadLetter { .. }));
-        let mut given_up = VecDeque::new();
+        let go_on = !self.ordered || matches!(verb, Some(Verb::Ack | Verb::DeadLetter { .. }));
+        let (mut given_up, mut open) = (VecDeque::new(), false);
         let mut state = self.state();
         if let Some(load) = &mut state.load
             && matches!(verb, Some(Verb::Ack | Verb::DeadLetter { .. }))
@@ -322,7 +350,7 @@ impl Shared {
         let kept = state.hands.try_remove(hand);
         let mut moved = false;
         if let Some(session) = session {
-            given_up = state.buffer.ended(session, go_on);
+            (given_up, open) = state.buffer.ended(session, go_on);
         }
         if let Some(turn) = kept.as_ref().and_then(|hand| hand.held.kept.turn.as_ref()) {
             turn.ended(verb, go_on);
@@ -339,7 +367,9 @@ impl Shared {
             moved = state.gate.ended(hand, verb, || self.queue.clock().now());
         }
         let more = state.asking > 0 && state.buffer.has_ready();
-        let wanted = state.asking > 0 && state.buffer.len() == 0;
+        let wanted = state.asking > 0 && (state.buffer.len() == 0 || self.limited);
+        // What is being received was asked for without this group.
+        let open = open && state.asking > 0;
         if moved {
             self.regulate(state);
         } else {
@@ -348,7 +378,8 @@ impl Shared {
         drop(kept);
         if more {
             self.work.notify_one();
-        } else if wanted {
+        }
+        if wanted && !more || open {
             self.make_room();
         }
         if !given_up.is_empty() {

@@ -17,13 +17,20 @@ impl Shared {
         let turn = self.turn();
         let mut state = self.state();
         // What the pump has brought meanwhile was there before.
-        if state.stopped || !state.has_free_hand() || state.buffer.len() > 0 {
+        let before = if self.limited {
+            state.buffer.has_ready()
+        } else {
+            state.buffer.len() > 0
+        };
+        if state.stopped || !state.has_free_hand() || before {
             return None;
         }
+        let without = state.buffer.full_groups();
         state.reserved += 1;
         let probe = state.gate.reserve();
         drop(state);
-        let request = self.options.receive(1, Duration::ZERO, true);
+        let mut request = self.options.receive(1, Duration::ZERO, true);
+        request.without = without;
         let reply = self
             .queue
             .start_request_one(&request, Some(self.keep(None)));
@@ -66,7 +73,7 @@ impl Shared {
         };
         let want = self.want_and(max);
         if want > 0
-            && let Ok(Ok(deliveries)) = self.receive(want, Duration::ZERO).try_now()
+            && let Ok(Ok(deliveries)) = self.receive(want, Duration::ZERO, self.without()).try_now()
             && !deliveries.is_empty()
         {
             let late = self.put(deliveries, self.queue.clock().recent(), |_| false);
@@ -277,7 +284,7 @@ impl Shared {
         // Half of what may be fetched ahead is gone: enough for a receive of its own. Whoever looks
         // by himself need not be helped.
         let half = self.prefetched(&state) / 2;
-        let refill = !self.local && state.buffer.len() <= half;
+        let refill = !self.local && (state.buffer.len() <= half || self.limited);
         drop(state);
         if full {
             self.make_room_in_bytes();

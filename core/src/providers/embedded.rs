@@ -3,20 +3,15 @@
 use std::time::Duration;
 
 use crate::capability::Capability::{self, *};
+use crate::capability::{Capabilities, Limits, Support};
 use crate::config::{QueueDefinition, QueueOptions};
 use crate::dead_letter::REDRIVE_COUNT;
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::Message;
 use crate::settlement::Guard;
 
-/// What the built-in engines can do.
-pub(super) const NATIVE: &[Capability] = &[
-    Sessions,
-    SessionById,
-    SessionNext,
-    SessionState,
-    SkipOnFailure,
-    ParkOnFailure,
+/// What the built-in engines can do in every queue.
+const NATIVE: &[Capability] = &[
     Delay,
     Ttl,
     Dedup,
@@ -33,8 +28,43 @@ pub(super) const NATIVE: &[Capability] = &[
     Create,
     Bounds,
     CreateAtFirstUse,
+];
+
+/// What they can do where the sessions of messages have an order.
+const ORDERED: &[Capability] = &[
+    Sessions,
+    SessionById,
+    SessionNext,
+    SessionState,
+    SkipOnFailure,
+    ParkOnFailure,
     Order,
 ];
+
+/// What a queue can do that has fair groups, or not.
+pub(super) fn of_queue(provider: &'static str, limits: Limits, fair_groups: bool) -> Capabilities {
+    let all = Capabilities::new(provider, limits).with(Support::Native, NATIVE);
+    if fair_groups {
+        all.with(Support::Native, &[FairGroups])
+    } else {
+        all.with(Support::Native, ORDERED)
+    }
+}
+
+/// What the queues of a client can do, by its option `fair_groups`: each of them decides for itself,
+/// where it is not all that have fair groups.
+pub(super) fn of_client(
+    provider: &'static str,
+    limits: Limits,
+    fair_groups: Option<bool>,
+) -> Capabilities {
+    let fair = of_queue(provider, limits, true);
+    if fair_groups == Some(true) {
+        fair
+    } else {
+        fair.with(Support::Native, ORDERED)
+    }
+}
 
 /// The longest name of a queue, in bytes.
 const MAX_NAME_BYTES: usize = 260;
@@ -83,6 +113,14 @@ pub(super) fn check_same(is: &QueueDefinition, asked: &QueueOptions) -> Result<(
             asked.max_bytes.is_some_and(|v| v != is.max_bytes),
         ),
     ];
+    // Who does not know of it would take groups for sessions, or sessions for groups.
+    if asked.fair_groups.unwrap_or(false) != is.fair_groups {
+        let what = format!(
+            "the queue exists with fair_groups={0}; open it with fair_groups={0}",
+            is.fair_groups
+        );
+        return Err(Error::invalid_config("fair_groups", what));
+    }
     match differs.into_iter().find(|(_, differs)| *differs) {
         Some((field, _)) => Err(Error::invalid_config(
             field,

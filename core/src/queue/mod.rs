@@ -763,8 +763,19 @@ impl Queue {
         let client = &self.0.client;
         let checked = client
             .check_open()
-            .and_then(|()| self.0.capabilities.require(capability));
+            .and_then(|()| self.check_capability(capability));
         self.placed(operation, checked)
+    }
+
+    /// `Unsupported` naming the capability, unless this queue has it.
+    pub(crate) fn check_capability(&self, capability: Capability) -> Result<()> {
+        use Capability::{FairGroups, SessionById, SessionNext, SessionState, Sessions};
+        let of_sessions = [Sessions, SessionById, SessionNext, SessionState];
+        let capabilities = &self.0.capabilities;
+        if capabilities.has(FairGroups) && of_sessions.contains(&capability) {
+            return Err(Error::unsupported_by_groups(capability));
+        }
+        capabilities.require(capability)
     }
 
     /// Ends a verb: what the provider answered, now or later, becomes what the caller gets. A

@@ -98,6 +98,7 @@ impl ReceiveOptions {
             lock: self.lock,
             begin: true,
             session,
+            without: None,
         })
     }
 }

@@ -78,6 +78,8 @@ pub(super) async fn open(
         budget: Some(u32::MAX),
         max_messages: Some(MAX_ENTRIES),
         max_bytes: Some(MAX_BYTES),
+        // Whatever the environment says of other queues.
+        fair_groups: Some(false),
         ..QueueOptions::default()
     };
     let queue = client.queue_with(&name, defined)?;

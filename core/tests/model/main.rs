@@ -25,7 +25,7 @@ use ops::{Op, Setup};
 #[cfg(all(feature = "file", target_os = "linux"))]
 use proptest::prop_assert;
 #[cfg(all(feature = "file", target_os = "linux"))]
-use queue_runtime_core::DeadLetterFilter;
+use queue_runtime_core::{DeadLetterFilter, QueueOptions};
 use run::Run;
 
 #[test]
@@ -61,12 +61,12 @@ fn an_index_from_the_log_is_as_the_one_before() {
         let kit = open();
         // Whatever has a timer has its turn in both.
         kit.advance(common::ms(1));
-        let (before, at) = (sight(&kit), kit.clock.now());
+        let (before, at) = (sight(&kit, setup), kit.clock.now());
         drop(kit);
         folder.lose_index();
         let kit = open();
         kit.advance(at.since(kit.clock.now()));
-        let after = sight(&kit);
+        let after = sight(&kit, setup);
         prop_assert!(before == after, "{before}\n---\n{after}");
         Ok(())
     });
@@ -74,8 +74,11 @@ fn an_index_from_the_log_is_as_the_one_before() {
 
 /// What a client can see of the queue.
 #[cfg(all(feature = "file", target_os = "linux"))]
-fn sight(kit: &Kit) -> String {
-    let queue = kit.client.queue("q").unwrap();
+fn sight(kit: &Kit, setup: &Setup) -> String {
+    let queue = kit.queue(QueueOptions {
+        fair_groups: Some(setup.fair),
+        ..QueueOptions::default()
+    });
     let letters = now(queue.dead_letters(DeadLetterFilter::all(), None, 1000)).unwrap();
     let peeked = now(queue.peek(None, 1000)).unwrap();
     let statistics = now(queue.statistics()).unwrap();

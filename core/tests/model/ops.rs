@@ -16,6 +16,8 @@ pub struct Setup {
     pub on_expiry: OnExpiry,
     pub lock: Duration,
     pub dedup_window: Duration,
+    /// Sessions are fair groups, which nobody accepts.
+    pub fair: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -87,14 +89,16 @@ fn setup() -> impl Strategy<Value = Setup> {
         prop_oneof![Just(OnExpiry::Drop), Just(OnExpiry::DeadLetter)],
         prop_oneof![Just(ms(20)), Just(ms(100)), Just(ms(30_000))],
         prop_oneof![Just(ms(0)), Just(ms(50)), Just(ms(300_000))],
+        prop_oneof![3 => Just(false), 1 => Just(true)],
     )
         .prop_map(
-            |(budget, on_failure, on_expiry, lock, dedup_window)| Setup {
+            |(budget, on_failure, on_expiry, lock, dedup_window, fair)| Setup {
                 budget,
-                on_failure,
+                on_failure: if fair { OnFailure::Block } else { on_failure },
                 on_expiry,
                 lock,
                 dedup_window,
+                fair,
             },
         )
 }

@@ -328,10 +328,13 @@ impl Model {
             .position(|h| !h.lost && h.session == session)
     }
 
+    /// Whether a message of it in somebody's hands keeps it from others.
     fn is_in_flight(&self, session: u8) -> bool {
-        self.messages
-            .iter()
-            .any(|m| m.session == Some(session) && matches!(m.state, State::InFlight(_)))
+        !self.setup.fair
+            && self
+                .messages
+                .iter()
+                .any(|m| m.session == Some(session) && matches!(m.state, State::InFlight(_)))
     }
 
     fn is_parked(&self, session: u8) -> bool {
@@ -342,10 +345,11 @@ impl Model {
     /// Whether one of its messages is away that the others wait for.
     fn is_blocked(&self, session: u8) -> bool {
         let skips = self.setup.on_failure == OnFailure::Skip;
-        self.messages.iter().any(|m| {
-            m.session == Some(session)
-                && matches!(m.state, State::Away { nacked, .. } if !(nacked && skips))
-        })
+        !self.setup.fair
+            && self.messages.iter().any(|m| {
+                m.session == Some(session)
+                    && matches!(m.state, State::Away { nacked, .. } if !(nacked && skips))
+            })
     }
 
     /// What a holder of this session is handed, in this order.
@@ -412,7 +416,7 @@ impl Model {
             }
             *so_far += 1;
         }
-        take_turns(&sources, &taken)?;
+        take_turns(&sources, &taken, self.setup.fair)?;
         let until = self.now + millis(lock.unwrap_or(self.setup.lock));
         self.hand_over(seen, None, until)
     }
@@ -610,22 +614,21 @@ impl Model {
 }
 
 /// Sessions take turns with each other, and together with the messages of no session: nobody is
-/// two ahead of one that still has something.
+/// two ahead of one that still has something. Among fair groups, those of no session are one more.
 fn take_turns(
     sources: &BTreeMap<Option<u8>, Vec<u32>>,
     taken: &BTreeMap<Option<u8>, usize>,
+    fair: bool,
 ) -> Result<(), String> {
     let count = |source: &Option<u8>| taken.get(source).copied().unwrap_or(0);
-    let sessions = || sources.keys().filter(|source| source.is_some());
+    let sessions = || sources.keys().filter(|source| fair || source.is_some());
     let left = |source: &Option<u8>| count(source) < sources[source].len();
     let plain = count(&None);
     let together: usize = sessions().map(count).sum();
     let most = sessions().map(count).max().unwrap_or(0);
     let passed_over = sessions().find(|s| left(s) && most > count(s) + 1);
-    if passed_over.is_some()
-        || left(&None) && together > plain + 1
-        || sessions().any(left) && plain > together + 1
-    {
+    let apart = left(&None) && together > plain + 1 || sessions().any(left) && plain > together + 1;
+    if passed_over.is_some() || !fair && apart {
         return Err(format!("{taken:?} are no turns: {sources:?}"));
     }
     Ok(())

@@ -7,9 +7,9 @@ use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 use queue_runtime_core::dead_letter::REDRIVE_COUNT;
 use queue_runtime_core::{
-    DeadLetter, DeadLetterFilter, Delivery, Error, Message, MessageId, MessageState, Queue,
-    QueueOptions, ReceiveOptions, RedriveOptions, Session, SessionOptions, Settlement, Timestamp,
-    Verb,
+    DeadLetter, DeadLetterFilter, Delivery, Error, ErrorKind, Message, MessageId, MessageState,
+    Queue, QueueOptions, ReceiveOptions, RedriveOptions, Session, SessionOptions, Settlement,
+    Timestamp, Verb,
 };
 
 use crate::common::{Kit, body, now};
@@ -22,6 +22,7 @@ pub struct Run {
     kit: Kit,
     start: Timestamp,
     queue: Queue,
+    fair: bool,
     model: Model,
     /// The deliveries as numbered by the model; `None` once their consumer crashed.
     hands: Vec<(Settlement, Option<Delivery>)>,
@@ -38,12 +39,14 @@ impl Run {
             on_failure: Some(setup.on_failure),
             on_expiry: Some(setup.on_expiry),
             dedup_window: Some(setup.dedup_window),
+            fair_groups: Some(setup.fair),
             ..QueueOptions::default()
         });
         Self {
             start: kit.clock.timestamp(kit.clock.now()),
             kit,
             queue,
+            fair: setup.fair,
             model: Model::new(setup),
             hands: Vec::new(),
             holders: Vec::new(),
@@ -68,6 +71,12 @@ impl Run {
             }
             Op::AdvanceToDeadline(which, by) => {
                 self.advance_to_deadline(which, by);
+                Ok(())
+            }
+            Op::AcceptId(..) | Op::AcceptNext if self.fair => {
+                let accepted = now(self.queue.accept_session(SessionOptions::next()));
+                let kind = accepted.err().map(|error| error.kind());
+                prop_assert_eq!(kind, Some(ErrorKind::Unsupported));
                 Ok(())
             }
             Op::AcceptId(session, lock) => self.accept_id(session, lock),

@@ -39,6 +39,7 @@ fn options(request: &mut Request<'_>) -> ConsumerOptions {
             max_messages: some_count(request),
             max_time: request.some_duration(),
         },
+        max_in_flight_per_group: some_count(request),
         batches: batches(request),
     }
 }

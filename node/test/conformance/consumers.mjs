@@ -23,6 +23,7 @@ export const OPTIONS = {
   session_idle: span,
   session_max_messages: same,
   session_max_time: span,
+  max_in_flight_per_group: same,
 };
 
 /** The options of a step that are of these. */

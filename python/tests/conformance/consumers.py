@@ -57,6 +57,7 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
     "session_idle": span,
     "session_max_messages": same,
     "session_max_time": span,
+    "max_in_flight_per_group": same,
 }
 
 

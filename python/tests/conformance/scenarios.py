@@ -106,7 +106,8 @@ _SEEN = (
 )
 _CONSUMER = (
     "concurrency prefetch prefetch_bytes max_messages wait lock max_lock_renewal reconnect idle "
-    "breaker max_sessions session_idle session_max_messages session_max_time"
+    "breaker max_sessions session_idle session_max_messages session_max_time "
+    "max_in_flight_per_group"
 )
 _BATCHES = "batch_size batch_bytes batch_linger batch_concurrency"
 _VERBS = {

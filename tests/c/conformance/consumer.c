@@ -35,6 +35,7 @@ static const struct {
     {"batch_size", COUNT, offsetof(qrt_consumer_options_t, batch_size)},
     {"batch_bytes", BYTES, offsetof(qrt_consumer_options_t, batch_bytes)},
     {"batch_linger", SPAN, offsetof(qrt_consumer_options_t, batch_linger_ms)},
+    {"max_in_flight_per_group", COUNT, offsetof(qrt_consumer_options_t, max_in_flight_per_group)},
 };
 
 enum { OPTION_COUNT = sizeof OPTIONS / sizeof *OPTIONS };

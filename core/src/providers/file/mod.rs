@@ -52,8 +52,8 @@ use self::options::{Durability, FileOptions};
 use self::store::Store;
 pub use self::verify::{DamagedPart, QueueCount, SegmentFile, StoreReport, dump, verify};
 use self::view::{View, in_frames};
-use super::embedded::{NATIVE, already_exists, check_name};
-use crate::capability::{Capabilities, Limits, Support};
+use super::embedded::{already_exists, check_name, of_client, of_queue};
+use crate::capability::{Capabilities, Limits};
 use crate::config::{QueueOptions, Settings};
 use crate::dead_letter::{DeadLetter, DeadLetterFilter, RedriveReport};
 use crate::error::Result;
@@ -82,9 +82,11 @@ pub(super) fn open(runtime: &Runtime, settings: &Settings) -> Result<Arc<dyn Pro
     Ok(Arc::new(FileProvider {
         store,
         durability: options.durability,
-        capabilities: Capabilities::new("file", limits).with(Support::Native, NATIVE),
+        capabilities: of_client(NAME, limits, settings.queue.fair_groups),
     }))
 }
+
+const NAME: &str = "file";
 
 /// A queue on a disk is bounded as one in memory is, by what a disk can hold: enough for the workers
 /// of a busy system to be away for a while, and a quarter of what a store may take by default.
@@ -111,14 +113,18 @@ impl Provider for FileProvider {
 
     fn queue(&self, name: &str, options: &QueueOptions) -> Result<Arc<dyn ProviderQueue>> {
         check_name(name)?;
-        Ok(Arc::new(FileQueue(Arc::new(View {
+        let definition = options.clone().or(&defaults()).define()?;
+        let limits = self.capabilities.limits().clone();
+        let capabilities = of_queue(NAME, limits, definition.fair_groups);
+        let view = View {
             name: name.into(),
-            definition: options.clone().or(&defaults()).define()?,
+            definition,
             options: options.clone(),
             store: self.store.clone(),
             durability: self.durability,
             bound: AtomicU64::new(0),
-        }))))
+        };
+        Ok(Arc::new(FileQueue(Arc::new(view), capabilities)))
     }
 
     fn close(&self) -> Reply<()> {
@@ -127,9 +133,13 @@ impl Provider for FileProvider {
 }
 
 /// One client's view of a queue.
-struct FileQueue(Arc<View>);
+struct FileQueue(Arc<View>, Capabilities);
 
 impl ProviderQueue for FileQueue {
+    fn capabilities(&self) -> Option<&Capabilities> {
+        Some(&self.1)
+    }
+
     fn send(&self, messages: Vec<Message>) -> Reply<Vec<Result<SendResult>>> {
         let view = &self.0;
         let sent = view.step(|step, queue| view.send_some(step, queue, &messages));

@@ -207,9 +207,13 @@ impl View {
         let deadline = self.store.tasks.clock().now() + request.wait;
         let (queue, _) = self.step(|_, queue| Ok(queue))?;
         let held = request.session.as_deref();
+        let waits_for = match request.without {
+            None => what::MESSAGE,
+            Some(_) => what::SOME_MESSAGE,
+        };
         let found = self
             .store
-            .wait(queue, what::MESSAGE, held, deadline, |step| {
+            .wait(queue, waits_for, held, deadline, |step| {
                 let queue = self.bind(step)? as u32;
                 let taken = step.receive(queue, &request)?;
                 Ok((!taken.is_empty()).then_some(taken))

@@ -37,7 +37,7 @@ impl State {
             None => {
                 let mut again = VecDeque::new();
                 while taken.len() < request.max_messages as usize
-                    && let Some(index) = self.next_in_turn(&mut again)
+                    && let Some(index) = self.next_in_turn(request, &mut again)
                 {
                     taken.push(hand_over(self, index));
                 }
@@ -58,7 +58,7 @@ impl State {
                 let session = self.holder(lock)?;
                 self.next_of(session)
             }
-            None => self.next_in_turn(&mut VecDeque::new()),
+            None => self.next_in_turn(request, &mut VecDeque::new()),
         };
         let Some(index) = index else { return Ok(None) };
         let until = self.lock_end(now, request.lock.unwrap_or(self.definition.lock));
@@ -79,7 +79,11 @@ impl State {
     /// The next message of anybody's: sessions and messages without one take turns, and so do the
     /// sessions among themselves. `again` are the sessions taken in this receive that have more.
     #[inline]
-    fn next_in_turn(&mut self, again: &mut VecDeque<u32>) -> Option<u32> {
+    fn next_in_turn(&mut self, request: &ReceiveRequest, again: &mut VecDeque<u32>) -> Option<u32> {
+        if self.sessions.are_fair() {
+            let group = self.sessions.next_group(|id| request.wants(id))?;
+            return self.sessions[group].lane.pop(&mut self.entries);
+        }
         let lane_has = self.lane.len() > 0;
         let sessions_have = !self.sessions.ring_is_empty() || !again.is_empty();
         if lane_has && (!sessions_have || !self.session_turn) {

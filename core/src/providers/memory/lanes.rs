@@ -1,5 +1,6 @@
 //! Lanes: where ready messages wait. One lane for messages without a session, one for each
-//! session; the ring holds the sessions that have something to hand out, in turn.
+//! session; the ring holds the sessions that have something to hand out, in turn. Where sessions are
+//! fair groups, nobody takes one, and messages without a session are one more of them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -146,21 +147,39 @@ pub(super) struct Sessions {
     by_id: HashMap<Arc<str>, u32>,
     ring: List<Ring>,
     parks: bool,
+    fair: bool,
 }
 
+/// The group of messages without one, among fair groups. No session has this id.
+pub(super) const NO_GROUP: &str = "";
+
 impl Sessions {
-    /// `parks`: a session with dead letters hands out nothing.
-    pub(super) fn new(parks: bool) -> Self {
+    /// `parks`: a session with dead letters hands out nothing. `fair`: they are fair groups.
+    pub(super) fn new(parks: bool, fair: bool) -> Self {
         Self {
             slots: Slots(slab::Slab::new()),
             by_id: HashMap::new(),
             ring: List::new(),
             parks,
+            fair,
         }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.by_id.len()
+        self.by_id.len() - usize::from(self.by_id.contains_key(NO_GROUP))
+    }
+
+    /// Whether they are fair groups.
+    pub(super) fn are_fair(&self) -> bool {
+        self.fair
+    }
+
+    /// The group of messages without one.
+    pub(super) fn no_group(&mut self) -> u32 {
+        match self.by_id.get(NO_GROUP) {
+            Some(index) => *index,
+            None => self.find_or_add(&NO_GROUP.into()),
+        }
     }
 
     pub(super) fn parks(&self) -> bool {
@@ -195,6 +214,22 @@ impl Sessions {
         Some(index)
     }
 
+    /// The next group with something to hand out that is wanted, of which one message is about to
+    /// leave its lane: it stands behind the others then, if it has more.
+    pub(super) fn next_group(&mut self, wanted: impl Fn(&str) -> bool) -> Option<u32> {
+        let mut next = self.ring.front()?;
+        while !wanted(&self[next].id) {
+            next = self.ring.after(&self.slots, next)?;
+        }
+        self.ring.remove(&mut self.slots, next);
+        if self[next].lane.len() > 1 {
+            self.ring.push_back(&mut self.slots, next);
+        } else {
+            self[next].in_ring = false;
+        }
+        Some(next)
+    }
+
     pub(super) fn ring_is_empty(&self) -> bool {
         self.ring.is_empty()
     }
@@ -203,7 +238,7 @@ impl Sessions {
     /// Answers whether it now has something to hand out to anybody.
     pub(super) fn settle(&mut self, index: u32) -> bool {
         let session = &self[index];
-        let wants = !session.is_taken() && session.flows(self.parks);
+        let wants = (self.fair || !session.is_taken()) && session.flows(self.parks);
         let (in_ring, over) = (session.in_ring, session.is_over());
         if wants && !in_ring {
             self.ring.push_back(&mut self.slots, index);

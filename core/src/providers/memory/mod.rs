@@ -21,8 +21,8 @@ use bytes::Bytes;
 
 use self::queue::SharedQueue;
 use self::state::Sent;
-use super::embedded::{NATIVE, already_exists, check_name, check_same, not_found};
-use crate::capability::{Capabilities, Limits, Support};
+use super::embedded::{already_exists, check_name, check_same, not_found, of_client, of_queue};
+use crate::capability::{Capabilities, Limits};
 use crate::config::{Create, QueueDefinition, QueueOptions, Settings};
 use crate::dead_letter::{DeadLetter, DeadLetterFilter, RedriveReport};
 use crate::error::{Error, Result};
@@ -66,13 +66,11 @@ pub(super) fn open(runtime: &Runtime, settings: &Settings) -> Result<Arc<dyn Pro
     Ok(Arc::new(Memory {
         store,
         tasks: runtime.tasks().clone(),
-        capabilities: capabilities(),
+        capabilities: of_client(NAME, Limits::default(), settings.queue.fair_groups),
     }))
 }
 
-fn capabilities() -> Capabilities {
-    Capabilities::new("memory", Limits::default()).with(Support::Native, NATIVE)
-}
+const NAME: &str = "memory";
 
 impl Provider for Memory {
     fn capabilities(&self) -> &Capabilities {
@@ -85,9 +83,11 @@ impl Provider for Memory {
 
     fn queue(&self, name: &str, options: &QueueOptions) -> Result<Arc<dyn ProviderQueue>> {
         check_name(name)?;
+        let definition = options.define()?;
         Ok(Arc::new(MemoryQueue {
             name: name.into(),
-            definition: options.define()?,
+            capabilities: of_queue(NAME, Limits::default(), definition.fair_groups),
+            definition,
             options: options.clone(),
             store: self.store.clone(),
             tasks: self.tasks.clone(),
@@ -101,6 +101,7 @@ struct MemoryQueue {
     name: Arc<str>,
     options: QueueOptions,
     definition: QueueDefinition,
+    capabilities: Capabilities,
     store: Arc<Store>,
     tasks: Tasks,
     shared: OnceLock<Arc<SharedQueue>>,
@@ -151,6 +152,10 @@ impl MemoryQueue {
 }
 
 impl ProviderQueue for MemoryQueue {
+    fn capabilities(&self) -> Option<&Capabilities> {
+        Some(&self.capabilities)
+    }
+
     fn send(&self, messages: Vec<Message>) -> Reply<Vec<Result<SendResult>>> {
         let shared = match self.shared() {
             Ok(shared) => shared,

@@ -38,18 +38,54 @@ struct Guarded {
     state: State,
     /// How many wait on each of the queue's own notifies.
     waiting: [u32; 4],
+    /// How many of the receives that wait do so for messages of some groups alone: what wakes one of
+    /// them may be for another one.
+    choosy: u32,
     /// When the timer task wakes up; `None`: there is no such task.
     timer: Option<Tick>,
 }
 
 /// What somebody waits for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum For {
     Message = 0,
     Session = 1,
     Room = 2,
     /// On a notify of the session's holder.
     HeldSession = 3,
+    /// A message, but not of every group.
+    SomeMessage = 4,
+}
+
+impl For {
+    /// Its place among the counts.
+    fn index(self) -> usize {
+        match self {
+            Self::SomeMessage => Self::Message as usize,
+            what => what as usize,
+        }
+    }
+}
+
+impl Guarded {
+    /// Whom the step lets go on. While somebody is choosy, one message wakes all.
+    fn take_wakes(&mut self) -> Wakes {
+        let mut wakes = std::mem::take(&mut self.state.wakes);
+        if self.choosy > 0 && wakes.receivers > 0 {
+            wakes.receivers = u32::MAX;
+        }
+        wakes
+    }
+
+    fn wait(&mut self, what: For) {
+        self.waiting[what.index()] += 1;
+        self.choosy += u32::from(what == For::SomeMessage);
+    }
+
+    fn wait_no_more(&mut self, what: For) {
+        self.waiting[what.index()] -= 1;
+        self.choosy -= u32::from(what == For::SomeMessage);
+    }
 }
 
 impl SharedQueue {
@@ -61,6 +97,7 @@ impl SharedQueue {
             guarded: Mutex::new(Guarded {
                 state,
                 waiting: [0; 4],
+                choosy: 0,
                 timer: None,
             }),
             receivers: Notify::new(),
@@ -93,7 +130,7 @@ impl SharedQueue {
             guarded.state.wakes.forget();
             return result;
         }
-        let wakes = std::mem::take(&mut guarded.state.wakes);
+        let wakes = guarded.take_wakes();
         let waiting = guarded.waiting;
         let timer = self.set_timer(&mut guarded);
         drop(guarded);
@@ -107,7 +144,7 @@ impl SharedQueue {
     /// Never called with the lock held.
     fn wake(&self, wakes: Wakes, waiting: [u32; 4]) {
         let some = |notify: &Notify, wakes: u32, waiting: For, all: [u32; 4]| {
-            for _ in 0..wakes.min(all[waiting as usize]) {
+            for _ in 0..wakes.min(all[waiting.index()]) {
                 notify.notify_one();
             }
         };
@@ -158,7 +195,7 @@ impl SharedQueue {
         let now = self.tasks.clock().now();
         let mut guarded = self.guarded.lock().ok()?;
         guarded.state.advance(now);
-        let wakes = std::mem::take(&mut guarded.state.wakes);
+        let wakes = guarded.take_wakes();
         let waiting = guarded.waiting;
         guarded.timer = match guarded.state.next_deadline() {
             Some(next) if waiting != [0; 4] => Some(next),
@@ -184,8 +221,11 @@ impl SharedQueue {
         };
         let found = match &request.session {
             None => {
-                self.wait(&self.receivers, For::Message, deadline, look)
-                    .await?
+                let what = match request.without {
+                    None => For::Message,
+                    Some(_) => For::SomeMessage,
+                };
+                self.wait(&self.receivers, what, deadline, look).await?
             }
             Some(lock) => {
                 let wake = self.step(|state, _| state.wake_of(lock))?;
@@ -252,7 +292,9 @@ impl SharedQueue {
             let now = clock.recent();
             let found = self.step_at(now, |guarded| {
                 let found = look(&mut guarded.state, now)?;
-                guarded.waiting[what as usize] += u32::from(found.is_none());
+                if found.is_none() {
+                    guarded.wait(what);
+                }
                 Ok(found)
             })?;
             if found.is_some() {
@@ -342,7 +384,7 @@ struct Waiting<'a> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         let mut guarded = crate::sync::lock(&self.queue.guarded);
-        guarded.waiting[self.what as usize] -= 1;
+        guarded.wait_no_more(self.what);
     }
 }
 

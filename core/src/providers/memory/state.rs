@@ -105,7 +105,10 @@ pub(super) struct State {
 impl State {
     pub(super) fn new(definition: QueueDefinition, now: Tick, lag: Duration) -> Self {
         Self {
-            sessions: Sessions::new(definition.on_failure == OnFailure::Park),
+            sessions: Sessions::new(
+                definition.on_failure == OnFailure::Park,
+                definition.fair_groups,
+            ),
             dedup: Dedup::new(definition.dedup_window),
             definition,
             engine: fastrand::u64(..),
@@ -245,7 +248,11 @@ impl State {
         let delay = properties.and_then(|p| p.delay).filter(|d| !d.is_zero());
         let ttl = properties.and_then(|p| p.ttl).or(self.definition.ttl);
         let session = properties.and_then(|p| p.session.as_ref());
-        let session = session.map_or(NIL, |id| self.sessions.find_or_add(id));
+        let session = match session {
+            Some(id) => self.sessions.find_or_add(id),
+            None if self.sessions.are_fair() => self.sessions.no_group(),
+            None => NIL,
+        };
 
         let index = self.entries.insert(message);
         self.last_number += 1;
@@ -348,8 +355,10 @@ impl State {
         let (session, sequence) = (entry.session, entry.sequence);
         self.wheel.set(&mut self.entries, index);
         self.counts.ready += 1;
-        let lane = if session == NIL {
+        if session == NIL || self.sessions.are_fair() {
             self.wakes.receivers += 1;
+        }
+        let lane = if session == NIL {
             &mut self.lane
         } else {
             &mut self.sessions[session].lane
@@ -370,7 +379,7 @@ impl State {
         entry.given_back = given_back;
         entry.due = until.min(entry.expires);
         let session = entry.session;
-        entry.blocks = blocks && session != NIL;
+        entry.blocks = blocks && session != NIL && !self.sessions.are_fair();
         if entry.blocks {
             self.sessions[session].blocked += 1;
         }
@@ -432,7 +441,7 @@ impl State {
         {
             self.wakes.holders.push(hold.wake.clone());
         }
-        if self.sessions.settle(index) {
+        if self.sessions.settle(index) && !self.sessions.are_fair() {
             self.wakes.receivers += ready;
             self.wakes.acceptors += 1;
         }

@@ -77,8 +77,8 @@ pub(super) async fn open(runtime: &Runtime, settings: &Settings) -> Result<Arc<d
         .spawn(async move { clients.client(&account).await });
     let sqs = sqs.await.map_err(|_| Error::closed("runtime"))??;
     let capabilities = match options.fifo {
-        Some(true) => capabilities(&options, Kind::Fifo),
-        Some(false) => capabilities(&options, Kind::Standard),
+        Some(true) => capabilities(&options, Kind::Fifo, true),
+        Some(false) => capabilities(&options, Kind::Standard, true),
         None => either(&options),
     };
     Ok(Arc::new(Sqs {
@@ -93,8 +93,8 @@ pub(super) async fn open(runtime: &Runtime, settings: &Settings) -> Result<Arc<d
     }))
 }
 
-/// What queues of one kind can do.
-fn capabilities(options: &Options, kind: Kind) -> Capabilities {
+/// What queues of one kind can do, with fair groups where they may have them.
+fn capabilities(options: &Options, kind: Kind, fair_groups: bool) -> Capabilities {
     use Capability::*;
     let beyond = options.long_delay && kind == Kind::Standard;
     let limits = Limits {
@@ -115,7 +115,7 @@ fn capabilities(options: &Options, kind: Kind) -> Capabilities {
             &[Ttl, Release, DeadLetterList, Redrive, Purge],
         );
     match kind {
-        Kind::Standard if options.fair_groups => both.with(Support::Native, &[Delay, FairGroups]),
+        Kind::Standard if fair_groups => both.with(Support::Native, &[Delay, FairGroups]),
         Kind::Standard => both.with(Support::Native, &[Delay]),
         Kind::Fifo => both
             .with(Support::Native, &[Sessions, Dedup])
@@ -125,8 +125,8 @@ fn capabilities(options: &Options, kind: Kind) -> Capabilities {
 
 /// What a queue of one kind or the other can do: which one, its own capabilities say.
 fn either(options: &Options) -> Capabilities {
-    let standard = capabilities(options, Kind::Standard);
-    let fifo = capabilities(options, Kind::Fifo);
+    let standard = capabilities(options, Kind::Standard, true);
+    let fifo = capabilities(options, Kind::Fifo, true);
     let of_fifo = |support: Support| {
         let had = |c: &Capability| !standard.has(*c) && fifo.support(*c) == support;
         Capability::ALL.into_iter().filter(had).collect::<Vec<_>>()
@@ -174,6 +174,7 @@ impl Provider for Sqs {
             dead_letter_queue.transpose()?,
             kind,
         );
+        let capabilities = capabilities(&self.settings, kind, definition.fair_groups);
         let work = Work {
             source,
             definition,
@@ -183,7 +184,6 @@ impl Provider for Sqs {
             tasks: self.tasks.clone(),
             shared,
         };
-        let capabilities = capabilities(&self.settings, kind);
         Ok(Arc::new(SqsQueue {
             work: Arc::new(work),
             capabilities,

@@ -17,7 +17,6 @@ pub(in crate::providers) const NAMES: &[&str] = &[
     "role_session_name",
     "external_id",
     "fifo",
-    "fair_groups",
     "shards",
     "dead_letter_queue",
     "long_delay",
@@ -38,8 +37,6 @@ pub(super) struct Options {
     pub(super) account: Account,
     /// `Some(true)`: every queue is a FIFO queue, `Some(false)`: none is; otherwise by its name.
     pub(super) fifo: Option<bool>,
-    /// Sessions of messages on standard queues are groups for fairness, without an order.
-    pub(super) fair_groups: bool,
     /// FIFO queues that each queue is spread over.
     pub(super) shards: u32,
     /// The dead-letter queue of queues that have no redrive policy.
@@ -123,7 +120,6 @@ impl Options {
             fifo: take("fifo")
                 .map(|text| yes_or_no("fifo", &text))
                 .transpose()?,
-            fair_groups: flag("fair_groups", take("fair_groups"))?,
             shards: count("shards", take("shards"), MAX_SHARDS)?.unwrap_or(1),
             dead_letter_queue: take("dead_letter_queue"),
             long_delay: word("long_delay", take("long_delay"), "hop")?,
@@ -143,10 +139,6 @@ impl Options {
         if options.shards > 1 && options.native_redrive {
             let what = "moves all to one queue, not each session to its shard";
             return Err(Error::invalid_config("redrive", what));
-        }
-        if options.fair_groups && options.fifo == Some(true) {
-            let what = "is about standard queues; with fifo=true a session keeps its order anyway";
-            return Err(Error::invalid_config("fair_groups", what));
         }
         Ok(options)
     }
@@ -227,13 +219,6 @@ fn yes_or_no(name: &'static str, text: &str) -> Result<bool> {
         "false" => Ok(false),
         _ => Err(Error::invalid_config(name, "must be true or false")),
     }
-}
-
-fn flag(name: &'static str, text: Option<String>) -> Result<bool> {
-    Ok(text
-        .map(|text| yes_or_no(name, &text))
-        .transpose()?
-        .unwrap_or(false))
 }
 
 /// Whether the one word was given that this option knows.
@@ -331,7 +316,6 @@ mod tests {
             (&[("shards", "2")], "shards"),
             (&[("shards", "0"), ("fifo", "true")], "shards"),
             (&[("shards", "101"), ("fifo", "true")], "shards"),
-            (&[("fair_groups", "true"), ("fifo", "true")], "fair_groups"),
             (
                 &[("shards", "2"), ("fifo", "true"), ("redrive", "native")],
                 "redrive",

@@ -62,7 +62,7 @@ impl Step<'_> {
             delayed: of.delayed.get(),
             dead: of.dead.get(),
             bytes: of.bytes.get(),
-            sessions: u64::from(of.sessions_len.get()),
+            sessions: u64::from(self.sessions_len(of)),
             oldest_age: self
                 .oldest(queue)
                 .map(|enqueued| Duration::from_nanos(self.now.saturating_sub(enqueued))),

@@ -73,7 +73,7 @@ impl Step<'_> {
             }
             let next = match session {
                 Some(session) => self.next_of(session),
-                None => self.next_in_turn(queue, &mut turns),
+                None => self.next_in_turn(queue, request, &mut turns),
             };
             let Some(id) = next else { break };
             taken.push(self.hand_over(queue, id, until, request.begin));
@@ -94,7 +94,15 @@ impl Step<'_> {
 
     /// The next message of anybody's: sessions and messages without one take turns, and so do the
     /// sessions among themselves.
-    fn next_in_turn(&self, queue: &Queue, turns: &mut Turns) -> Option<u32> {
+    fn next_in_turn(
+        &self,
+        queue: &Queue,
+        request: &ReceiveRequest,
+        turns: &mut Turns,
+    ) -> Option<u32> {
+        if queue.fair_groups.get() != 0 {
+            return self.next_of_groups(queue, request);
+        }
         let lane_has = queue.lane.len.get() > 0;
         let sessions_have = queue.ring.first.get() != NIL || !turns.again.is_empty();
         if lane_has && (!sessions_have || queue.session_turn.get() == 0) {
@@ -108,6 +116,29 @@ impl Step<'_> {
         if session.lane.len.get() > 0 {
             turns.again.push_back(id);
         }
+        message
+    }
+
+    /// The next message of fair groups, which take turns: of the first one that is wanted, which
+    /// stands behind the others then if it has more.
+    fn next_of_groups(&self, queue: &Queue, request: &ReceiveRequest) -> Option<u32> {
+        let mut id = queue.ring.first.get();
+        if request.without.is_some() {
+            while id != NIL && !request.wants(&self.session(id).name()) {
+                id = list::after::<list::Ring>(self.r, id);
+            }
+        }
+        if id == NIL {
+            return None;
+        }
+        let group = self.session(id);
+        list::remove::<list::Ring>(self.r, &queue.ring, id);
+        let message = self.pop(&group.lane);
+        let more = group.lane.len.get() > 0;
+        if more {
+            list::push_back::<list::Ring>(self.r, &queue.ring, id);
+        }
+        self.set(&group.in_ring, u32::from(more));
         message
     }
 

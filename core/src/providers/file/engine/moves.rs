@@ -27,6 +27,9 @@ pub(in crate::providers::file) mod word {
     pub(in crate::providers::file) const PARK: u32 = 2;
 }
 
+/// The group of messages without one, among fair groups. No session has this id.
+const NO_GROUP: &str = "";
+
 /// How much longer an expired message lives that the full dead-letter queue cannot take.
 const STAY: u64 = 1_000_000_000;
 
@@ -135,10 +138,11 @@ impl Step<'_> {
         } else {
             list::push_back::<list::Place>(self.r, &lane.fresh, id);
         }
-        match message.session.get() {
-            NIL => self.wake(queue, wait::MESSAGE, 1),
-            session => self.settle_session(session),
+        let session = message.session.get();
+        if session == NIL || self.is_fair(queue) {
+            self.wake(queue, wait::MESSAGE, 1);
         }
+        self.settle_session(session);
     }
 
     /// Out of sight until a moment. `given_back`: it comes back to its old place. `blocks`: its
@@ -152,11 +156,12 @@ impl Step<'_> {
     ) {
         let message = self.message(id);
         let session = message.session.get();
+        let blocks = blocks && session != NIL && !self.is_fair(message.queue.get());
         self.set(&message.standing, standing::DELAYED);
         self.set_flag(message, flag::GIVEN_BACK, given_back);
-        self.set_flag(message, flag::BLOCKS, blocks && session != NIL);
+        self.set_flag(message, flag::BLOCKS, blocks);
         self.set(&message.due, until.min(message.expires.get()));
-        if blocks && session != NIL {
+        if blocks {
             self.add32(&self.session(session).blocked, 1);
         }
         self.set_timer(id);
@@ -302,7 +307,8 @@ impl Step<'_> {
         if is_held && flows {
             self.wake_holder(id);
         }
-        let wants = flows && !is_held && session.in_flight.get() == 0;
+        let fair = queue.fair_groups.get() != 0;
+        let wants = flows && !is_held && (fair || session.in_flight.get() == 0);
         let in_ring = session.in_ring.get() != 0;
         if wants && !in_ring {
             list::push_back::<list::Ring>(self.r, &queue.ring, id);
@@ -310,7 +316,7 @@ impl Step<'_> {
             list::remove::<list::Ring>(self.r, &queue.ring, id);
         }
         self.set(&session.in_ring, u32::from(wants));
-        if wants {
+        if wants && !fair {
             self.wake(queue_id, wait::MESSAGE, session.lane.len.get());
             self.wake(queue_id, wait::SESSION, 1);
         }
@@ -334,6 +340,43 @@ impl Step<'_> {
         Some(id)
     }
 
+    /// Whether the sessions of a queue are fair groups.
+    pub(super) fn is_fair(&self, queue: u32) -> bool {
+        self.queue(queue).fair_groups.get() != 0
+    }
+
+    /// The session whose lane a message waits in, made if it is not there; [`NIL`] for the queue's
+    /// own lane. Among fair groups, messages without one are one more of them.
+    pub(in crate::providers::file) fn lane_of(
+        &self,
+        queue_id: u32,
+        session: Option<&str>,
+    ) -> Result<u32> {
+        match session {
+            Some(name) => self.find_or_add_session(queue_id, name),
+            None if self.is_fair(queue_id) => self.find_or_add_session(queue_id, NO_GROUP),
+            None => Ok(NIL),
+        }
+    }
+
+    fn find_session(&self, queue: &Queue, name: &str) -> Option<u32> {
+        let hash = self.ground.hash(name.as_bytes())[0];
+        let mut id = tree::find::<tree::ById>(self.r, &queue.sessions, |s| s.hash.get().cmp(&hash));
+        while id != NIL && self.session(id).hash.get() == hash {
+            if self.session(id).name_is(name) {
+                return Some(id);
+            }
+            id = tree::next::<tree::ById>(self.r, &queue.sessions, id);
+        }
+        None
+    }
+
+    /// How many sessions there are.
+    pub(super) fn sessions_len(&self, queue: &Queue) -> u32 {
+        let no_group = queue.fair_groups.get() != 0 && self.find_session(queue, NO_GROUP).is_some();
+        queue.sessions_len.get() - u32::from(no_group)
+    }
+
     /// The session of this id, made if it is not there.
     pub(in crate::providers::file) fn find_or_add_session(
         &self,
@@ -341,14 +384,10 @@ impl Step<'_> {
         name: &str,
     ) -> Result<u32> {
         let queue = self.queue(queue_id);
-        let hash = self.ground.hash(name.as_bytes())[0];
-        let mut id = tree::find::<tree::ById>(self.r, &queue.sessions, |s| s.hash.get().cmp(&hash));
-        while id != NIL && self.session(id).hash.get() == hash {
-            if self.session(id).name_is(name) {
-                return Ok(id);
-            }
-            id = tree::next::<tree::ById>(self.r, &queue.sessions, id);
+        if let Some(id) = self.find_session(queue, name) {
+            return Ok(id);
         }
+        let hash = self.ground.hash(name.as_bytes())[0];
         let id = self.take_node::<Session>()?;
         let session = self.session(id);
         self.set(&session.queue, queue_id);

@@ -47,6 +47,7 @@ impl Queue {
             },
             max_messages: self.max_messages.get(),
             max_bytes: self.max_bytes.get(),
+            fair_groups: self.fair_groups.get() != 0,
             ..client.clone()
         }
     }
@@ -63,6 +64,8 @@ pub(in crate::providers::file) fn shared_options(definition: &QueueDefinition) -
         on_failure: Some(definition.on_failure),
         max_messages: Some(definition.max_messages),
         max_bytes: Some(definition.max_bytes),
+        // Not said where it is not: an earlier version of this library does not know it.
+        fair_groups: definition.fair_groups.then_some(true),
         ..QueueOptions::default()
     }
 }
@@ -143,6 +146,7 @@ impl Step<'_> {
             OnFailure::Park => word::PARK,
         };
         self.set(&queue.on_failure, on_failure);
+        self.set(&queue.fair_groups, u32::from(definition.fair_groups));
         for cell in [
             &queue.session_turn,
             &queue.lane.returned,

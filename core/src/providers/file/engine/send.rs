@@ -52,10 +52,8 @@ impl Step<'_> {
         let delay = properties.and_then(|p| p.delay).filter(|d| !d.is_zero());
         let ttl = properties.and_then(|p| p.ttl).map(nanos);
         let ttl = ttl.unwrap_or_else(|| queue.ttl.get());
-        let session = match properties.and_then(|p| p.session.as_deref()) {
-            Some(name) => self.find_or_add_session(queue_id, name)?,
-            None => NIL,
-        };
+        let session = properties.and_then(|p| p.session.as_deref());
+        let session = self.lane_of(queue_id, session)?;
         let id = self.take_node::<Slot>()?;
         self.init(
             queue_id,

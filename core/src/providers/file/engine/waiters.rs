@@ -15,6 +15,14 @@ use crate::providers::file::index::layout::{ListHead, Member, NEVER, NIL, Waiter
 use crate::providers::file::index::region::Cell;
 use crate::providers::file::index::{list, pool};
 
+/// In which of a queue's lists those stand who wait for this.
+fn list_of(what: u32) -> usize {
+    match what {
+        wait::SOME_MESSAGE => wait::MESSAGE as usize,
+        what => what.min(2) as usize,
+    }
+}
+
 impl Step<'_> {
     fn waiter(&self, id: u32) -> &Waiter {
         self.r.node(id)
@@ -23,7 +31,7 @@ impl Step<'_> {
     fn waiters_of(&self, waiter: &Waiter) -> &ListHead {
         match waiter.what.get() {
             wait::HELD => &self.session(waiter.session.get()).waiters,
-            what => &self.queue(waiter.queue.get()).waiters[what.min(2) as usize],
+            what => &self.queue(waiter.queue.get()).waiters[list_of(what)],
         }
     }
 
@@ -109,11 +117,13 @@ impl Step<'_> {
     }
 
     fn wake_some(&mut self, queue: u32, what: u32, count: u32) {
-        let waiters = &self.queue(queue).waiters[what as usize];
-        for _ in 0..count {
-            let Some(id) = list::pop_front::<list::Waiters>(self.r, waiters) else {
-                return;
-            };
+        let waiters = &self.queue(queue).waiters[list_of(what)];
+        let mut left = count;
+        while left > 0
+            && let Some(id) = list::pop_front::<list::Waiters>(self.r, waiters)
+        {
+            // Who does not want every message may have no use for this one.
+            left -= u32::from(self.waiter(id).what.get() != wait::SOME_MESSAGE);
             self.rouse(id);
         }
     }

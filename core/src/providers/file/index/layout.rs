@@ -31,7 +31,7 @@ pub(in crate::providers::file) const NIL: u32 = 0;
 pub(in crate::providers::file) const NEVER: u64 = u64::MAX;
 
 /// "QRTINDEX" and the number of this layout. Another layout is rebuilt from the log.
-pub(in crate::providers::file) const MAGIC: u64 = u64::from_le_bytes(*b"QRTIDX\0\x01");
+pub(in crate::providers::file) const MAGIC: u64 = u64::from_le_bytes(*b"QRTIDX\0\x02");
 
 /// How far an index is to be trusted.
 pub(in crate::providers::file) mod status {
@@ -305,7 +305,8 @@ pub(in crate::providers::file) struct Queue {
     pub dedup_ends: ListHead,
     /// Those who wait, by `wait`.
     pub waiters: [ListHead; 3],
-    pub _gap: Cell32,
+    /// Whether its sessions are fair groups.
+    pub fair_groups: Cell32,
 
     pub ready: Cell64,
     pub delayed: Cell64,
@@ -404,12 +405,14 @@ pub(in crate::providers::file) struct Waiter {
 }
 node!(Waiter, 6);
 
-/// What is waited for; an index into the lists of a queue, but for the last.
+/// What is waited for; an index into the lists of a queue, but for the last two.
 pub(in crate::providers::file) mod wait {
     pub(in crate::providers::file) const MESSAGE: u32 = 0;
     pub(in crate::providers::file) const SESSION: u32 = 1;
     pub(in crate::providers::file) const ROOM: u32 = 2;
     pub(in crate::providers::file) const HELD: u32 = 3;
+    /// A message, but not of every group; in the list of those who wait for any.
+    pub(in crate::providers::file) const SOME_MESSAGE: u32 = 4;
 }
 
 /// How far the wake of a waiter is.

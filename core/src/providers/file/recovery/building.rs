@@ -59,7 +59,7 @@ pub(super) fn build(step: &mut Step<'_>, facts: Facts) -> Result<()> {
     for (found, death) in dead {
         let session = match found.session {
             Some(number) => session_of(step, number)?,
-            None => NIL,
+            None => step.lane_of(queues[&found.head.queue], None)?,
         };
         step.restore_dead(
             queues[&found.head.queue],
@@ -79,7 +79,7 @@ pub(super) fn build(step: &mut Step<'_>, facts: Facts) -> Result<()> {
     for found in living {
         let session = match found.session {
             Some(number) => session_of(step, number)?,
-            None => NIL,
+            None => step.lane_of(queues[&found.head.queue], None)?,
         };
         step.restore_living(queues[&found.head.queue], &found.head, found.spot, session);
         region.commit();
