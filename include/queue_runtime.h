@@ -56,6 +56,9 @@
 // freed, for up to 10 minutes.
 #define QRT_KEEP_LOCK 2
 
+// An explanation with this flag is text for people instead of JSON.
+#define QRT_AS_TEXT 4
+
 // To be received.
 #define QRT_STATE_READY 0
 
@@ -678,6 +681,22 @@ qrt_status_t qrt_queue_statistics(qrt_queue_t *queue,
                                   qrt_statistics_t **statistics,
                                   qrt_op_t **op,
                                   qrt_error_t **error);
+
+// Explains when messages of a queue are tried again after they failed: budget, waits, and where it
+// ends, as it is in force. With the `id` of a message, unless empty: where that stands and when the
+// next attempt at it comes, where the provider can be looked into (the capability `peek`); it is
+// looked for among all messages.
+//
+// `QRT_OK`: `*explanation` is there, the caller owns it: with the flag `QRT_AS_TEXT` text for people,
+// otherwise JSON, which has that as its `text`, durations as `..._ms` and moments in milliseconds
+// since 1970 UTC. `QRT_PENDING`: `qrt_op_take_buffer`. `flags`: `QRT_AS_TEXT` or 0. Any thread.
+qrt_status_t qrt_queue_explain(qrt_queue_t *queue,
+                               qrt_bytes_t id,
+                               uint32_t flags,
+                               qrt_completion_t done,
+                               qrt_buffer_t **explanation,
+                               qrt_op_t **op,
+                               qrt_error_t **error);
 
 // Creates the queue by explicit call; `QRT_ERR_ALREADY_EXISTS` if it is there. Ends at once or
 // pends, as `qrt_op_take_unit` tells. Any thread.

@@ -1468,6 +1468,16 @@ public:
                 return qrt_queue_statistics(queue, done, place, op, error);
             });
     }
+    /// A Verb of std::optional<std::string>, which has a value: when messages are tried again after
+    /// they failed, as text for people, or with `flags` 0 as the JSON of `qrt_queue_explain`; with the
+    /// id of a message, where that stands and when the next attempt at it comes.
+    auto explain(std::string_view id = {}, std::uint32_t flags = QRT_AS_TEXT) const {
+        return detail::verb<std::optional<std::string>>(
+            [queue = handle_.get(), id = std::string(id), flags](auto done, auto place, auto op,
+                                                                 auto error) {
+                return qrt_queue_explain(queue, detail::lend(id), flags, done, place, op, error);
+            });
+    }
     /// Creates the queue by explicit call.
     auto create() const {
         return detail::verb<void>([queue = handle_.get()](auto done, auto, auto op, auto error) {

@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use crate::capability::{Capabilities, Capability};
 use crate::clock::{Tick, Timestamp};
-use crate::config::QueueOptions;
+use crate::config::{OnFailure, QueueOptions};
 use crate::dead_letter::{DeadLetter, DeadLetterFilter, RedriveReport};
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::{Message, MessageId, SendResult};
@@ -86,6 +86,39 @@ pub struct Received {
     pub enqueued_at: Moment,
     /// When its lock ends, unless extended.
     pub locked_until: Moment,
+}
+
+/// What a queue holds to, whoever uses it, as far as its provider knows. Where it says nothing, the
+/// definition of the client counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Terms {
+    /// How long deliveries are locked.
+    pub lock: Option<Duration>,
+    /// Deliveries a message may use, by the queue's own definition.
+    pub budget: Option<u32>,
+    /// What a failed message does to its session.
+    pub on_failure: Option<OnFailure>,
+    /// After how many receives the provider itself gives a message up.
+    pub max_receives: Option<u32>,
+    /// Where it keeps dead letters.
+    pub dead_letters: DeadLetterPlace,
+    /// The longest that a message can be kept away.
+    pub longest_wait: Option<Duration>,
+    /// How long a message is kept away is rounded up to a multiple of this; zero: it is not.
+    pub wait_step: Duration,
+}
+
+/// Where dead letters are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum DeadLetterPlace {
+    /// With the queue itself.
+    #[default]
+    Beside,
+    /// In the queue of this name.
+    Queue(String),
+    /// Nowhere: nothing can be one.
+    Nowhere,
 }
 
 /// A held session. The receipt fences it.
@@ -249,6 +282,11 @@ pub trait ProviderQueue: Send + Sync + 'static {
     /// Counts and ages.
     fn statistics(&self) -> Reply<Statistics> {
         Reply::error(Error::unsupported(Capability::Statistics))
+    }
+
+    /// What the queue holds to, whoever uses it: for explanations.
+    fn terms(&self) -> Reply<Terms> {
+        Reply::now(Ok(Terms::default()))
     }
 
     /// Creates the queue; `AlreadyExists` if it is there.

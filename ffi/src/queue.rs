@@ -1,11 +1,15 @@
 //! Queues: send, receive, look, count.
 
-use queue_runtime_core::{Queue, ReceiveOptions, Result};
+use std::fmt::Display;
+
+use queue_runtime_core::{Error, ErrorKind, MessageId, Queue, ReceiveOptions, Result};
+use serde::Serialize;
 
 use crate::abi::{
-    borrow, call, check_flags, duration, free, get, handle_output, run, some_duration,
+    borrow, call, check_flags, duration, free, get, handle_output, qrt_bytes_t, run, some_duration,
 };
 use crate::breaker::{QRT_BREAKER_CLOSED, code};
+use crate::buffer::qrt_buffer_t;
 use crate::delivery::qrt_batch_t;
 use crate::error::{qrt_error_t, qrt_status_t};
 use crate::message::{collect, qrt_message_t};
@@ -23,6 +27,9 @@ pub const QRT_MAY_BLOCK: u32 = 1;
 /// A receive with this flag keeps the locks of its messages, until each is settled or its batch is
 /// freed, for up to 10 minutes.
 pub const QRT_KEEP_LOCK: u32 = 2;
+
+/// An explanation with this flag is text for people instead of JSON.
+pub const QRT_AS_TEXT: u32 = 4;
 
 /// Starts a verb, which may wait for a disk if the flags allow it.
 pub(crate) fn start_verb<T>(flags: u32, verb: impl FnOnce() -> T) -> T {
@@ -244,6 +251,61 @@ pub unsafe extern "C" fn qrt_queue_statistics(
             start_future(&handle.home, count, done, place, op)
         })
     }
+}
+
+/// Explains when messages of a queue are tried again after they failed: budget, waits, and where it
+/// ends, as it is in force. With the `id` of a message, unless empty: where that stands and when the
+/// next attempt at it comes, where the provider can be looked into (the capability `peek`); it is
+/// looked for among all messages.
+///
+/// `QRT_OK`: `*explanation` is there, the caller owns it: with the flag `QRT_AS_TEXT` text for people,
+/// otherwise JSON, which has that as its `text`, durations as `..._ms` and moments in milliseconds
+/// since 1970 UTC. `QRT_PENDING`: `qrt_op_take_buffer`. `flags`: `QRT_AS_TEXT` or 0. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_queue_explain(
+    queue: *mut qrt_queue_t,
+    id: qrt_bytes_t,
+    flags: u32,
+    done: qrt_completion_t,
+    explanation: *mut *mut qrt_buffer_t,
+    op: *mut *mut qrt_op_t,
+    error: *mut *mut qrt_error_t,
+) -> qrt_status_t {
+    // SAFETY: the caller vouches for the pointers.
+    unsafe {
+        call(error, || {
+            let op = op_place(op);
+            let place = handle_output(explanation, "explanation")?;
+            let handle = borrow(queue, "queue")?;
+            check_flags(flags, QRT_AS_TEXT)?;
+            let id = id.some_text("id")?.map(MessageId::from);
+            let queue = handle.usable()?.clone();
+            let as_text = flags & QRT_AS_TEXT != 0;
+            let explain = async move {
+                match id {
+                    None => explained(&queue.explain().await?, as_text),
+                    Some(id) => explained(&queue.explain_message(&id).await?, as_text),
+                }
+            };
+            start_future(&handle.home, explain, done, place, op)
+        })
+    }
+}
+
+fn explained(
+    explanation: &(impl Serialize + Display),
+    as_text: bool,
+) -> Result<Option<Box<qrt_buffer_t>>> {
+    let mut text = explanation.to_string();
+    if !as_text {
+        let json = serde_json::to_value(explanation);
+        let mut json = json.map_err(|e| {
+            Error::new(ErrorKind::Panic, "an explanation cannot be said in JSON").with_source(e)
+        })?;
+        json["text"] = text.into();
+        text = json.to_string();
+    }
+    Ok(Some(qrt_buffer_t::boxed(text)))
 }
 
 /// Creates the queue by explicit call; `QRT_ERR_ALREADY_EXISTS` if it is there. Ends at once or

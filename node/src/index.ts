@@ -63,6 +63,7 @@ export {
   UnwrittenError,
   WouldDeadlockError,
 } from "./errors.js";
+export type { Explanation, MessageExplanation } from "./explain.js";
 export { type ErrorClass, Failure } from "./failure.js";
 export type {
   DeadLetter,

@@ -71,6 +71,7 @@ interface Native {
   sessionKey: Verb;
   peek: Verb;
   statistics: Verb;
+  explain: Verb;
   deadLetters: Verb;
   redrive: Verb;
   purge: Verb;

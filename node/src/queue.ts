@@ -12,6 +12,7 @@ import {
 } from "./check.js";
 import { type ConsumeOptions, Consumer } from "./consumer.js";
 import { Delivery, SETTLED, type SignalOptions, type Source, signalOf } from "./delivery.js";
+import { type Explanation, explain, explainMessage, type MessageExplanation } from "./explain.js";
 import { nothing, now, own, readText, request, start } from "./link.js";
 import {
   type DeadLetter,
@@ -314,6 +315,23 @@ export class Queue<T = unknown> {
   /** Counts and ages. */
   async statistics(options?: SignalOptions): Promise<Statistics> {
     return statistics(this.#slot, this.#source, signalOf("statistics", options));
+  }
+
+  /**
+   * When its messages are tried again after they failed, as it is in force: budget, waits, and where it
+   * ends. As a string it is text for people.
+   */
+  async explain(options?: SignalOptions): Promise<Explanation> {
+    return explain(this.#slot, this.#source, signalOf("explain", options));
+  }
+
+  /**
+   * Where the message of this id stands, and when the next attempt at it comes. It is looked for among
+   * all messages. `UnsupportedError` without the capability `peek`.
+   */
+  async explainMessage(id: string, options?: SignalOptions): Promise<MessageExplanation> {
+    if (checkString("id", id) === "") throw wrong("id", "not empty", id);
+    return explainMessage(this.#slot, this.#source, id, signalOf("explainMessage", options));
   }
 
   /** Lists dead letters, oldest first. */

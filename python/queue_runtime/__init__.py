@@ -31,6 +31,7 @@ from queue_runtime._data import (
     Settlement,
     Statistics,
 )
+from queue_runtime._explain import Explanation, MessageExplanation
 from queue_runtime._failure import Failure
 from queue_runtime._native import (
     AsyncClient as Client,
@@ -76,8 +77,10 @@ __all__ = [
     "Delivery",
     "DrainReport",
     "Entry",
+    "Explanation",
     "Failure",
     "Message",
+    "MessageExplanation",
     "Opening",
     "PeekedMessage",
     "Producer",

@@ -30,6 +30,7 @@ from queue_runtime._data import (
     Settlement,
     Statistics,
 )
+from queue_runtime._explain import Explanation, MessageExplanation
 from queue_runtime._failure import Failure
 from queue_runtime._native import (
     Message,
@@ -74,8 +75,10 @@ __all__ = [
     "Delivery",
     "DrainReport",
     "Entry",
+    "Explanation",
     "Failure",
     "Message",
+    "MessageExplanation",
     "PeekedMessage",
     "Producer",
     "ProducerReport",

@@ -10,8 +10,8 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString};
 use queue_runtime_bindings::{
-    BatchOptions, ConsumerOptions, Delivery, Filter, Flags, ProducerOptions, Queue, ReceiveOptions,
-    RedriveOptions, Session, Sessions, SettleResults, Settlements,
+    BatchOptions, Buffer, ConsumerOptions, Delivery, Filter, Flags, ProducerOptions, Queue,
+    ReceiveOptions, RedriveOptions, Session, Sessions, SettleResults, Settlements,
 };
 
 use crate::args;
@@ -324,6 +324,27 @@ fn statistics<M: Mode>(queue: &Bound<'_, M::Queue>) -> PyResult<Py<PyAny>> {
         Effect::Passing,
         |parts: &Parts, _| parts.queue.statistics(),
         |py, _, statistics| dead_letters::statistics(py, &statistics),
+    )
+}
+
+/// The schedule, or with an id where that message stands; `made_by` is a function of `_explain.py`.
+fn explain<M: Mode>(
+    queue: &Bound<'_, M::Queue>,
+    id: Option<String>,
+    name: &'static str,
+    made_by: &'static str,
+) -> PyResult<Py<PyAny>> {
+    M::run(
+        queue.py(),
+        name,
+        queue.clone().unbind(),
+        Effect::Passing,
+        move |parts: &Parts, _| parts.queue.explain(id.as_deref()),
+        move |py, _, json: Option<Buffer>| {
+            let json = json.map(|json| json.text()).unwrap_or_default();
+            let module = py.import("queue_runtime._explain")?;
+            Ok(module.call_method1(made_by, (json,))?.unbind())
+        },
     )
 }
 
@@ -672,6 +693,23 @@ macro_rules! methods {
             /// Counts and ages.
             fn statistics(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
                 statistics::<$mode>(slf)
+            }
+
+            /// When its messages are tried again after they failed, as it is in force: budget, waits,
+            /// and where it ends. `print` it.
+            fn explain(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+                explain::<$mode>(slf, None, "Queue.explain", "explanation")
+            }
+
+            /// Where the message of this id stands, and when the next attempt at it comes. `print` it.
+            /// It is looked for among all messages. `UnsupportedError` without the capability `peek`.
+            #[pyo3(signature = (id, /))]
+            fn explain_message(slf: &Bound<'_, Self>, id: String) -> PyResult<Py<PyAny>> {
+                if id.is_empty() {
+                    return Err(invalid_argument(slf.py(), "id", "must not be empty"));
+                }
+                let made_by = "message_explanation";
+                explain::<$mode>(slf, Some(id), "Queue.explain_message", made_by)
             }
 
             /// Where the breaker of its sends stands: `closed`, `half_open` or `open`.

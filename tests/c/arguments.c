@@ -31,6 +31,7 @@ static void text_that_is_none(void) {
     qrt_session_t *session = NULL;
     qrt_client_t *opened = NULL;
     qrt_queue_t *found = NULL;
+    qrt_buffer_t *buffer = NULL;
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         qrt_bytes_t bad = wrong[i];
         qrt_runtime_options_t options = QRT_RUNTIME_OPTIONS_INIT;
@@ -50,6 +51,7 @@ static void text_that_is_none(void) {
         INVALID("dedup_id", qrt_message_set_dedup_id(message, bad, &error));
         INVALID("name", qrt_message_set_header(message, bad, text("v"), &error));
         INVALID("value", qrt_message_set_header(message, text("n"), bad, &error));
+        INVALID("id", qrt_queue_explain(queue, bad, 0, NOBODY, &buffer, NULL, &error));
         INVALID("id", qrt_session_accept(queue, bad, NULL, NOBODY, &session, NULL, &error));
         CHECK(qrt_message_header(message, bad).len == 0);
         CHECK(made == NULL && opened == NULL && found == NULL && session == NULL);

@@ -126,6 +126,7 @@ static void queues(void) {
     qrt_send_results_t *sent = NULL;
     qrt_batch_t *received = NULL;
     qrt_peeked_t *peeked = NULL;
+    qrt_buffer_t *explanation = NULL;
     qrt_statistics_t *statistics = NULL;
     const qrt_message_t *nobody[] = {NULL};
     const qrt_message_t *one[] = {message};
@@ -142,6 +143,8 @@ static void queues(void) {
     REFUSES("batch", qrt_queue_receive, queue, NULL, NOBODY, NULL, NULL);
     REFUSES("queue", qrt_queue_peek, NULL, 0, 1, NOBODY, &peeked, NULL);
     REFUSES("peeked", qrt_queue_peek, queue, 0, 1, NOBODY, NULL, NULL);
+    REFUSES("queue", qrt_queue_explain, NULL, NONE, 0, NOBODY, &explanation, NULL);
+    REFUSES("explanation", qrt_queue_explain, queue, NONE, 0, NOBODY, NULL, NULL);
     REFUSES("queue", qrt_queue_statistics, NULL, NOBODY, &statistics, NULL);
     REFUSES("statistics", qrt_queue_statistics, queue, NOBODY, NULL, NULL);
     REFUSES("queue", qrt_queue_create, NULL, NOBODY, NULL);

@@ -89,6 +89,16 @@ static void a_message_goes_into_the_session_of_its_key() {
     CHECK(wrong.session_by(R"({"feild": "customer"})").error()->field() == "session_key");
 }
 
+static void a_queue_explains_itself() {
+    World w(R"({"budget": 2, "retry": "fixed:4s"})");
+    qr::Message message("x");
+    w.queue.send(message.id("m")).get();
+    CHECK(w.queue.explain().get()->find("after attempt 1: 4s later") != std::string::npos);
+    CHECK(w.queue.explain("m").get()->find("message m of jobs: ready") == 0);
+    CHECK(w.queue.explain("m", 0).get()->find(R"("standing":"ready")") != std::string::npos);
+    CHECK(w.queue.explain("m", 1).result().error().field() == "flags");
+}
+
 static void an_error_in_both_manners() {
     World w;
     w.queue.send(qr::Message("a")).get();
@@ -506,6 +516,7 @@ static void time_and_metrics() {
 int main() {
     RUN(a_message_passes_whole);
     RUN(a_message_goes_into_the_session_of_its_key);
+    RUN(a_queue_explains_itself);
     RUN(an_error_in_both_manners);
     RUN(what_a_message_refuses_is_the_error_of_its_sending);
     RUN(many_at_once);

@@ -11,7 +11,8 @@ use crate::error::Result;
 use crate::op::{Started, start};
 use crate::runtime::{ms, some_ms};
 use crate::{
-    Batch, Breaker, DeadLetters, Delivery, Filter, Message, Peeked, RedriveOptions, RedriveReport,
+    Batch, Breaker, Buffer, DeadLetters, Delivery, Filter, Message, Peeked, RedriveOptions,
+    RedriveReport,
 };
 use crate::{SendResults, Session, SettleResults, Settlements, Statistics};
 
@@ -224,6 +225,15 @@ impl Queue {
                 let (queue, options) = (self.0.get(), &raw const options);
                 qrt_dead_letters_redrive(queue, filter, options, NOBODY, place, op, error)
             })
+        })
+    }
+
+    /// Explains when messages are tried again, or with an id where that message stands: as JSON.
+    pub fn explain(&self, id: Option<&str>) -> Result<Started<Option<Buffer>>> {
+        let id = lend_text(id);
+        // SAFETY: the handle is owned, the id lives for the length of the call.
+        start(|place, op, error| unsafe {
+            qrt_queue_explain(self.0.get(), id, 0, NOBODY, place, op, error)
         })
     }
 

@@ -75,4 +75,9 @@ impl Buffer {
         // SAFETY: they live as long as the buffer.
         unsafe { bytes(qrt_buffer_bytes(self.0.get())) }
     }
+
+    /// The text, of one that holds text.
+    pub fn text(&self) -> String {
+        text_of(&self.0)
+    }
 }

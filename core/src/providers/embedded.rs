@@ -8,6 +8,7 @@ use crate::config::{QueueDefinition, QueueOptions};
 use crate::dead_letter::REDRIVE_COUNT;
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::Message;
+use crate::provider::Terms;
 use crate::settlement::Guard;
 
 /// What the built-in engines can do in every queue.
@@ -127,6 +128,16 @@ pub(super) fn check_same(is: &QueueDefinition, asked: &QueueOptions) -> Result<(
             "the queue exists with another value; ask for that one, or for none",
         )),
         None => Ok(()),
+    }
+}
+
+/// What a queue of this definition holds to.
+pub(super) fn terms(is: &QueueDefinition) -> Terms {
+    Terms {
+        lock: Some(is.lock),
+        budget: Some(is.budget),
+        on_failure: Some(is.on_failure),
+        ..Terms::default()
     }
 }
 

@@ -1,11 +1,12 @@
 //! A queue as a program uses it: checks, metrics and errors with their place, around the port.
 
 mod breaker;
+pub mod explain;
 mod observe;
 mod options;
 
 pub(crate) use breaker::SendBreakers;
-pub use observe::{MessageState, Peeked, Statistics};
+pub use observe::{MessageState, Outlook, Peeked, Statistics};
 pub(crate) use options::{MAX_RECEIVE, check_lock_argument};
 pub use options::{ReceiveOptions, SessionOptions};
 

@@ -32,6 +32,24 @@ pub struct Peeked {
     pub attempts: u32,
     /// When it was sent.
     pub enqueued_at: Timestamp,
+    /// What decides when it can be received next; a provider that knows sets it afterwards.
+    pub outlook: Outlook,
+}
+
+/// What decides when a message that is looked at can be received next, as far as the provider knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Outlook {
+    /// Of a delayed one: when the delay ends. Of one in flight: when its lock ends.
+    pub until: Option<Timestamp>,
+    /// When it expires.
+    pub expires_at: Option<Timestamp>,
+    /// It is delayed, and the others of its session wait for it.
+    pub blocks: bool,
+    /// It is in flight, and nobody has begun to work on it.
+    pub unbegun: bool,
+    /// Until when its session is held by who accepted it.
+    pub session_held_until: Option<Timestamp>,
 }
 
 impl Peeked {
@@ -51,6 +69,7 @@ impl Peeked {
             sequence,
             attempts,
             enqueued_at,
+            outlook: Outlook::default(),
         }
     }
 }

@@ -76,8 +76,18 @@ impl Default for Retry {
 impl Retry {
     /// How long the message stays away after this failed attempt, counted from 1.
     pub fn delay(&self, attempt: u32) -> Duration {
+        let (least, most) = self.range(attempt);
+        if least == most {
+            most
+        } else {
+            most.mul_f64(fastrand::f64())
+        }
+    }
+
+    /// Between which two that is, by chance where they differ.
+    pub fn range(&self, attempt: u32) -> (Duration, Duration) {
         let before = attempt.saturating_sub(1);
-        match *self {
+        let wait = match *self {
             Self::Exponential {
                 initial,
                 multiplier,
@@ -87,17 +97,17 @@ impl Retry {
                 let grown = initial.as_secs_f64() * multiplier.powi(before.min(1024) as i32);
                 let wait = Duration::try_from_secs_f64(grown).unwrap_or(cap).min(cap);
                 if jitter {
-                    wait.mul_f64(fastrand::f64())
-                } else {
-                    wait
+                    return (Duration::ZERO, wait);
                 }
+                wait
             }
             Self::Linear { initial, step, cap } => {
                 initial.saturating_add(step.saturating_mul(before)).min(cap)
             }
             Self::Fixed { delay } => delay,
             Self::None => Duration::ZERO,
-        }
+        };
+        (wait, wait)
     }
 
     /// The longest wait there can be.

@@ -1,7 +1,9 @@
 //! Dead letters: SQS's own, ours, and the way back.
 
+use queue_runtime_core::explain::BudgetFrom;
 use queue_runtime_core::{
-    DeadLetterFilter, ErrorKind, Message, QueueOptions, ReceiveOptions, RedriveOptions, Retry,
+    Capability, DeadLetterFilter, ErrorKind, Message, QueueOptions, ReceiveOptions, RedriveOptions,
+    Retry,
 };
 
 use crate::kit::{Kit, all, boto3, localstack, ministack, seconds};
@@ -43,6 +45,67 @@ fn what_sqs_moves_itself_has_crashed() {
         (&sent.id, "crashed", "moved")
     );
     assert_eq!(&*letters[0].message.properties().headers["kind"], "job");
+}
+
+#[test]
+fn the_redrive_policy_is_explained() {
+    foreign_queue("explained", 3);
+    let kit = Kit::new(&localstack().endpoint(), "");
+    let options = QueueOptions {
+        retry: Some("exponential:100ms,20,24h,jitter".parse().unwrap()),
+        ..QueueOptions::default()
+    };
+    let open = |name| kit.client.queue_with(name, options.clone());
+    let refused = open("explained").unwrap_err();
+    assert_eq!(
+        refused.field(),
+        Some("retry"),
+        "SQS keeps nothing away for so long"
+    );
+
+    let options = QueueOptions {
+        retry: Some("exponential:100ms,20,12h,jitter".parse().unwrap()),
+        ..QueueOptions::default()
+    };
+    let open = |name| kit.client.queue_with(name, options.clone()).unwrap();
+    let said = kit.run(open("explained").explain()).unwrap();
+    assert_eq!(
+        (said.budget, said.budget_from),
+        (Some(3), BudgetFrom::Provider)
+    );
+    assert_eq!(said.max_receives, Some(3));
+    assert_eq!(said.dead_letters.as_deref(), Some("explained-graves"));
+    let most: Vec<_> = said.waits.iter().map(|wait| wait.most).collect();
+    assert_eq!(most, [seconds(1), seconds(2)]);
+    let text = said.to_string();
+    assert!(
+        text.contains("3 attempts at a message, as the provider gives up then"),
+        "{text}"
+    );
+    assert!(
+        text.contains("after attempt 3: never, it is a dead letter in explained-graves"),
+        "{text}"
+    );
+
+    // Without a redrive policy there is no end.
+    boto3(localstack(), "sqs.create_queue(QueueName='endless')");
+    let said = kit.run(open("endless").explain()).unwrap();
+    assert_eq!(
+        (said.budget, said.dead_letters.clone(), said.waits.len()),
+        (None, None, 100)
+    );
+    assert_eq!(said.waits[99].most, seconds(12 * 60 * 60));
+    assert!(
+        said.to_string()
+            .contains("comes back until it is acknowledged"),
+        "{said}"
+    );
+
+    let error = kit
+        .run(open("endless").explain_message(&"m".into()))
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert_eq!(error.capability(), Some(Capability::Peek));
 }
 
 #[test]

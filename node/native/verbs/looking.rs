@@ -17,6 +17,12 @@ pub fn statistics(link: &mut Link, request: &mut Request<'_>) -> Result<Outcome>
     link.begin(statistics, &[])
 }
 
+/// Queue, which message, if one.
+pub fn explain(link: &mut Link, request: &mut Request<'_>) -> Result<Outcome> {
+    let explained = link.queues[request.index()].explain(request.some_text());
+    link.begin(explained, &[])
+}
+
 /// Queue, which, after which number, how many at most.
 pub fn dead_letters(link: &mut Link, request: &mut Request<'_>) -> Result<Outcome> {
     let queue = &link.queues[request.index()];

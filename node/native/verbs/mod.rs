@@ -74,6 +74,7 @@ pub const VERBS: &[(&str, Verb)] = &[
     ("sessionKey", session_key::of),
     ("peek", looking::peek),
     ("statistics", looking::statistics),
+    ("explain", looking::explain),
     ("deadLetters", looking::dead_letters),
     ("redrive", looking::redrive),
     ("purge", looking::purge),

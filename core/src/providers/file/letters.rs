@@ -14,7 +14,7 @@ use crate::dead_letter::{DeadLetter, DeadLetterFilter, RedriveReport, reason};
 use crate::error::Result;
 use crate::message::Message;
 use crate::providers::embedded::counted;
-use crate::queue::Peeked;
+use crate::queue::{Outlook, Peeked};
 
 /// Dead letters and messages that are looked at in one step.
 const PAGE: usize = 1000;
@@ -183,14 +183,23 @@ impl View {
                 let Some(message) = message.read() else {
                     continue;
                 };
-                peeked.push(Peeked::new(
+                let mut seen = Peeked::new(
                     id_of(&message, shown.engine, shown.number),
                     message,
                     shown.state,
                     shown.sequence,
                     shown.attempts,
                     time.timestamp(shown.enqueued),
-                ));
+                );
+                let at = |tick| (tick != NEVER).then(|| time.timestamp(tick));
+                seen.outlook = Outlook {
+                    until: at(shown.until),
+                    expires_at: at(shown.expires),
+                    blocks: shown.blocks,
+                    unbegun: shown.unbegun,
+                    session_held_until: at(shown.held_until),
+                };
+                peeked.push(seen);
             }
             if is_last {
                 break;

@@ -52,14 +52,15 @@ use self::options::{Durability, FileOptions};
 use self::store::Store;
 pub use self::verify::{DamagedPart, QueueCount, SegmentFile, StoreReport, dump, verify};
 use self::view::{View, in_frames};
-use super::embedded::{already_exists, check_name, of_client, of_queue};
+use super::embedded::{already_exists, check_name, of_client, of_queue, terms};
 use crate::capability::{Capabilities, Limits};
 use crate::config::{QueueOptions, Settings};
 use crate::dead_letter::{DeadLetter, DeadLetterFilter, RedriveReport};
 use crate::error::Result;
 use crate::message::{Message, SendResult};
 use crate::provider::{
-    AcceptRequest, Moment, Provider, ProviderQueue, ReceiveRequest, Received, SessionLock, only,
+    AcceptRequest, Moment, Provider, ProviderQueue, ReceiveRequest, Received, SessionLock, Terms,
+    only,
 };
 use crate::queue::{Peeked, Statistics};
 use crate::reply::Reply;
@@ -299,6 +300,14 @@ impl ProviderQueue for FileQueue {
     fn statistics(&self) -> Reply<Statistics> {
         let statistics = self.0.step(|step, queue| Ok(step.statistics(queue)));
         Reply::now(statistics.map(|(statistics, _)| statistics))
+    }
+
+    fn terms(&self) -> Reply<Terms> {
+        let terms = self.0.step(|step, queue| {
+            let queue: &index::layout::Queue = step.r.node(queue);
+            Ok(terms(&queue.definition(&self.0.definition)))
+        });
+        Reply::now(terms.map(|(terms, _)| terms))
     }
 
     fn create(&self) -> Reply<()> {

@@ -1,9 +1,10 @@
 //! Looking without taking: peek and statistics.
 
-use super::entry::Standing;
+use super::entry::{Entry, Standing};
+use super::list::NIL;
 use super::state::State;
 use crate::clock::{Clock, Tick};
-use crate::queue::{MessageState, Peeked, Statistics};
+use crate::queue::{MessageState, Outlook, Peeked, Statistics};
 
 impl State {
     /// Messages in order, from after a sequence number on.
@@ -23,16 +24,36 @@ impl State {
                 Standing::InFlight => MessageState::InFlight,
                 _ => MessageState::Ready,
             };
-            shown.push(Peeked::new(
+            let mut peeked = Peeked::new(
                 entry.id(self.engine),
                 entry.message.clone(),
                 state,
                 entry.sequence,
                 entry.attempts,
                 clock.timestamp(entry.enqueued),
-            ));
+            );
+            peeked.outlook = self.outlook(entry, clock);
+            shown.push(peeked);
         }
         shown
+    }
+
+    /// What decides when a message can be received next.
+    fn outlook(&self, entry: &Entry, clock: &Clock) -> Outlook {
+        let session = (entry.session != NIL).then(|| &self.sessions[entry.session]);
+        let held = session.and_then(|session| Some(session.hold.as_deref()?.until));
+        let at = |tick: Tick| (tick != Tick::NEVER).then(|| clock.timestamp(tick));
+        Outlook {
+            until: match entry.standing {
+                Standing::Delayed => at(entry.due),
+                Standing::InFlight => at(held.unwrap_or(entry.due)),
+                _ => None,
+            },
+            expires_at: at(entry.expires),
+            blocks: entry.standing == Standing::Delayed && entry.blocks,
+            unbegun: entry.standing == Standing::InFlight && !entry.begun,
+            session_held_until: held.and_then(at),
+        }
     }
 
     pub(super) fn statistics(&self, now: Tick) -> Statistics {

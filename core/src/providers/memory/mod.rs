@@ -21,14 +21,17 @@ use bytes::Bytes;
 
 use self::queue::SharedQueue;
 use self::state::Sent;
-use super::embedded::{already_exists, check_name, check_same, not_found, of_client, of_queue};
+use super::embedded::{
+    already_exists, check_name, check_same, not_found, of_client, of_queue, terms,
+};
 use crate::capability::{Capabilities, Limits};
 use crate::config::{Create, QueueDefinition, QueueOptions, Settings};
 use crate::dead_letter::{DeadLetter, DeadLetterFilter, RedriveReport};
 use crate::error::{Error, Result};
 use crate::message::{Message, SendResult};
 use crate::provider::{
-    AcceptRequest, Moment, Provider, ProviderQueue, ReceiveRequest, Received, SessionLock, only,
+    AcceptRequest, Moment, Provider, ProviderQueue, ReceiveRequest, Received, SessionLock, Terms,
+    only,
 };
 use crate::queue::{Peeked, Statistics};
 use crate::reply::Reply;
@@ -318,6 +321,10 @@ impl ProviderQueue for MemoryQueue {
 
     fn statistics(&self) -> Reply<Statistics> {
         self.answer(|shared| shared.step(|state, now| Ok(state.statistics(now))))
+    }
+
+    fn terms(&self) -> Reply<Terms> {
+        self.answer(|shared| shared.step(|state, _| Ok(terms(&state.definition))))
     }
 
     fn create(&self) -> Reply<()> {

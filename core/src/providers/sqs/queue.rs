@@ -11,7 +11,7 @@ use crate::dead_letter::{DeadLetter, DeadLetterFilter, RedriveReport};
 use crate::error::{Error, Result};
 use crate::message::{Message, SendResult};
 use crate::provider::{
-    AcceptRequest, Moment, ProviderQueue, ReceiveRequest, Received, SessionLock,
+    AcceptRequest, Moment, ProviderQueue, ReceiveRequest, Received, SessionLock, Terms,
 };
 use crate::queue::Statistics;
 use crate::reply::Reply;
@@ -108,6 +108,11 @@ impl ProviderQueue for SqsQueue {
 
     fn statistics(&self) -> Reply<Statistics> {
         self.work.run(self.work.clone().statistics())
+    }
+
+    fn terms(&self) -> Reply<Terms> {
+        let work = self.work.clone();
+        self.work.run(async move { work.terms().await })
     }
 
     fn create(&self) -> Reply<()> {

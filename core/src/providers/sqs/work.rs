@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::call::Link;
 use super::credits::Credits;
 use super::envelope::{Arrived, Kind};
-use super::in_flight::{Held, InFlight};
+use super::in_flight::{Held, InFlight, LONGEST};
 use super::options::Options;
 use super::polls::{Brought, Desk, LINGER};
 use super::receive::Ask;
@@ -21,7 +21,7 @@ use crate::clock::{Tick, Timestamp};
 use crate::config::{OnExpiry, QueueDefinition, QueueOptions};
 use crate::dead_letter::reason;
 use crate::error::{Error, Result};
-use crate::provider::{Moment, Received};
+use crate::provider::{DeadLetterPlace, Moment, Received, Terms};
 use crate::reply::Reply;
 use crate::runtime::Tasks;
 use crate::settlement::Receipt;
@@ -98,6 +98,23 @@ impl Work {
         self.definition
             .budget
             .min(remote.max_receives.unwrap_or(u32::MAX))
+    }
+
+    /// What the queue holds to: its redrive policy, and what SQS does to times.
+    pub(super) async fn terms(self: Arc<Self>) -> Result<Terms> {
+        let lock = self.lock(None).await?;
+        let remote = self.remote(0).await?;
+        Ok(Terms {
+            lock: Some(Duration::from_secs(u64::from(lock))),
+            max_receives: remote.max_receives,
+            dead_letters: match &remote.dead_letters {
+                Some(queue) => DeadLetterPlace::Queue(queue.name.clone()),
+                None => DeadLetterPlace::Nowhere,
+            },
+            longest_wait: Some(LONGEST),
+            wait_step: Duration::from_secs(1),
+            ..Terms::default()
+        })
     }
 
     /// How long messages are locked, in the whole seconds of SQS: as asked, as configured, as the

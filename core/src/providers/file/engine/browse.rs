@@ -1,7 +1,7 @@
 //! Looking without taking: peek and statistics.
 
 use super::step::Step;
-use crate::providers::file::index::layout::{NIL, flag, standing};
+use crate::providers::file::index::layout::{NEVER, NIL, flag, standing};
 use crate::providers::file::index::region::Cell;
 use crate::providers::file::index::{list, tree};
 use crate::queue::{MessageState, Statistics};
@@ -18,6 +18,13 @@ pub(in crate::providers::file) struct Shown {
     pub(in crate::providers::file) attempts: u32,
     pub(in crate::providers::file) enqueued: u64,
     pub(in crate::providers::file) record: (u64, u32),
+    /// Ticks: when its delay or lock ends, when it expires, until when its session is held;
+    /// [`NEVER`] where there is none.
+    pub(in crate::providers::file) until: u64,
+    pub(in crate::providers::file) expires: u64,
+    pub(in crate::providers::file) held_until: u64,
+    pub(in crate::providers::file) blocks: bool,
+    pub(in crate::providers::file) unbegun: bool,
 }
 
 impl Step<'_> {
@@ -34,6 +41,17 @@ impl Step<'_> {
         while id != NIL && shown.len() < max {
             let message = self.message(id);
             if after.is_none_or(|after| message.sequence.get() > after) {
+                let session = message.session.get();
+                let held_until = match session {
+                    NIL => NEVER,
+                    session if self.session(session).hold.get() == 0 => NEVER,
+                    session => self.session(session).hold_until.get(),
+                };
+                let (delayed, in_flight) = match message.standing.get() {
+                    standing::DELAYED => (true, false),
+                    standing::IN_FLIGHT => (false, true),
+                    _ => (false, false),
+                };
                 shown.push(Shown {
                     slot: id,
                     engine: queue.engine.get(),
@@ -47,6 +65,15 @@ impl Step<'_> {
                     attempts: message.attempts.get(),
                     enqueued: message.enqueued.get(),
                     record: (message.record.position.get(), message.record.len.get()),
+                    until: match (delayed, in_flight) {
+                        (false, false) => NEVER,
+                        (false, true) if held_until != NEVER => held_until,
+                        _ => message.due.get(),
+                    },
+                    expires: message.expires.get(),
+                    held_until,
+                    blocks: delayed && self.has(message, flag::BLOCKS),
+                    unbegun: in_flight && !self.has(message, flag::BEGUN),
                 });
             }
             id = list::after::<list::All>(self.r, id);
