@@ -329,6 +329,27 @@ pub(super) struct Counts {
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct Explain {
+    /// The body of the message.
+    #[serde(rename = "explain")]
+    pub body: String,
+    pub expect: Option<Explained>,
+}
+
+/// What is explained of a message.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Explained {
+    pub standing: Option<String>,
+    pub attempts: Option<u32>,
+    pub behind: Option<String>,
+    pub parked: Option<bool>,
+    pub earliest: Option<OptionalSpan>,
+    pub latest: Option<OptionalSpan>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Connect {
     #[serde(rename = "connect")]
     pub client: String,

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::arguments::{Counts, Failure, Seen, Span, StateName};
+use super::arguments::{Counts, Explained, Failure, OptionalSpan, Seen, Span, StateName};
 use super::target::Store;
 use crate::clock::Timestamp;
 use crate::dead_letter::DeadLetter;
 use crate::delivery::Delivery;
 use crate::error::{Error, ErrorKind};
 use crate::message::{Message, MessageId};
+use crate::queue::explain::MessageExplanation;
 use crate::queue::{Peeked, Statistics};
 
 /// What the names and moments of a scenario stand for.
@@ -281,6 +282,40 @@ pub(super) fn check_counts(wanted: &Counts, got: &Statistics) -> Result<(), Stri
     d.field("bytes", wanted.bytes, got.bytes);
     d.field("sessions", wanted.sessions, got.sessions);
     d.field("oldest_age", wanted.oldest_age.map(|a| a.0), got.oldest_age);
+    if d.0.is_empty() {
+        Ok(())
+    } else {
+        Err(d.0.join("; "))
+    }
+}
+
+pub(super) fn check_explained(
+    wanted: &Explained,
+    got: &MessageExplanation,
+    context: &Context<'_>,
+) -> Result<(), String> {
+    let mut d = Differences(Vec::new());
+    let standing = serde_json::to_value(got.standing).unwrap_or_default();
+    let moment = |span: &Option<OptionalSpan>| {
+        let span = span.as_ref()?.0;
+        Some(span.map(|span| context.moment(Span(span))))
+    };
+    let behind = wanted.behind.as_ref().map(|body| context.id_of(body));
+    let behind = behind.transpose()?.map(|id| Some(id.to_string()));
+    d.field(
+        "standing",
+        wanted.standing.as_deref(),
+        standing.as_str().unwrap_or_default(),
+    );
+    d.field("attempts", wanted.attempts, got.attempts);
+    d.field(
+        "behind",
+        behind,
+        got.behind.as_ref().map(|behind| behind.id.clone()),
+    );
+    d.field("parked", wanted.parked, got.parked);
+    d.field("earliest", moment(&wanted.earliest), got.earliest);
+    d.field("latest", moment(&wanted.latest), got.latest);
     if d.0.is_empty() {
         Ok(())
     } else {

@@ -62,6 +62,7 @@ pub(super) enum Action {
     Redrive(Redrive),
     Purge(Purge),
     Statistics(Counts),
+    Explain(Explain),
     Create,
     Consume(Consume),
     Next(Next),
@@ -173,6 +174,7 @@ impl Action {
             "redrive" => Self::Redrive(fields(table)?),
             "purge" => Self::Purge(fields(table)?),
             "statistics" => Self::Statistics(only(&mut table, verb)?),
+            "explain" => Self::Explain(fields(table)?),
             "create" => only::<True>(&mut table, verb).map(|True| Self::Create)?,
             "consume" => Self::Consume(Consume::read(table)?),
             "next" => Self::Next(fields(table)?),
@@ -228,6 +230,7 @@ impl Action {
             Self::Call(call) => call.expect.is_some() || call.count.is_some(),
             Self::Peek(peek) => peek.expect.is_some(),
             Self::DeadLetters(list) => list.expect.is_some(),
+            Self::Explain(explain) => explain.expect.is_some(),
             _ => true,
         };
         if started || fails || says_what_comes {
@@ -238,7 +241,7 @@ impl Action {
     }
 }
 
-const VERBS: [&str; 46] = [
+const VERBS: [&str; 47] = [
     "send",
     "send_many",
     "receive",
@@ -262,6 +265,7 @@ const VERBS: [&str; 46] = [
     "redrive",
     "purge",
     "statistics",
+    "explain",
     "create",
     "consume",
     "next",

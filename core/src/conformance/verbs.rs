@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::arguments::{AcceptNext, Outgoing, Receive, Redriven, Seen};
-use super::check::{Sight, check_counts, check_end, check_seen, check_value};
+use super::check::{Sight, check_counts, check_end, check_explained, check_seen, check_value};
 use super::consumers::Intake;
 use super::producers::check_report;
 use super::step::{Action, Mode, Step};
@@ -21,6 +21,7 @@ use crate::delivery::Delivery;
 use crate::error::Result;
 use crate::message::SendResult;
 use crate::producer::{Producer, ProducerReport};
+use crate::queue::explain::MessageExplanation;
 use crate::queue::{Peeked, Queue, ReceiveOptions, SessionOptions, Statistics};
 use crate::sessions::Session;
 
@@ -42,6 +43,7 @@ pub(super) enum Came {
     Redriven(RedriveReport),
     Purged(u64),
     Statistics(Statistics),
+    Explained(MessageExplanation),
     Intake(Intake),
     ConsumerStatus(ConsumerStatus),
     Cancelled(Option<CancelCause>),
@@ -241,6 +243,10 @@ impl World<'_> {
             Action::Statistics(_) => {
                 going(async move { queue.statistics().await.map(Came::Statistics) })
             }
+            Action::Explain(explain) => {
+                let id = self.context().id_of(&explain.body)?;
+                going(async move { queue.explain_message(&id).await.map(Came::Explained) })
+            }
             Action::Consume(consume) => {
                 let consumer = queue.consume(consume.options.clone());
                 going(async move { consumer.map(Intake::Consumer).map(Came::Intake) })
@@ -344,6 +350,10 @@ impl World<'_> {
                 check_value("the count", purge.expect, count)
             }
             (Action::Statistics(counts), Came::Statistics(got)) => check_counts(counts, &got),
+            (Action::Explain(explain), Came::Explained(got)) => match &explain.expect {
+                Some(wanted) => check_explained(wanted, &got, &self.context()),
+                None => Ok(()),
+            },
             (Action::Call(wanted), Came::Call(call)) => self.check_call(wanted, call),
             (Action::Produce(produce), Came::Producer(producer)) => {
                 self.producers.insert(produce.name.clone(), producer);

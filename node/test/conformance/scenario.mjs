@@ -61,6 +61,8 @@ const COUNTS = [
   "oldest_age",
 ];
 
+const EXPLAINED = ["standing", "attempts", "behind", "parked", "earliest", "latest"];
+
 /** What each verb may say beside its main argument. */
 const VERBS = {
   send: [...MESSAGE, "by"],
@@ -86,6 +88,7 @@ const VERBS = {
   redrive: ["where", "max", "per_second", "dry_run", "after", "expect"],
   purge: ["where", "expect"],
   statistics: [],
+  explain: ["expect"],
   create: [],
   consume: Object.keys(OPTIONS),
   next: ["as", "expect", "count"],
@@ -113,7 +116,7 @@ const VERBS = {
 const STARTED = ["send", "receive", "accept_next", "redrive", "next", "drain", "call"];
 /** What sees messages. */
 const RECEIVING = ["receive", "next", "call", "peek", "dead_letters"];
-const SEEING = [...RECEIVING, "accept_next", "consumer_status", "close_producer"];
+const SEEING = [...RECEIVING, "accept_next", "consumer_status", "close_producer", "explain"];
 
 /** Every scenario of a folder, with the theme of its file. */
 export function scenarios(folder) {
@@ -191,6 +194,7 @@ function checkStep(verb, step, joined) {
     drain: DRAINED,
     consumer_status: STATUS,
     close_producer: PRODUCED,
+    explain: EXPLAINED,
   }[verb];
   if (table !== undefined) checkKeys("expect", step.expect ?? {}, table);
   if (verb === "cancelled" && step.cause === undefined) throw new Error("it must say the cause");

@@ -104,6 +104,7 @@ const BEGIN_ON = {
     }),
   purge: (world, queue, step) => queue.purgeDeadLetters(filter(world, step)),
   statistics: (_, queue) => queue.statistics(),
+  explain: (world, queue, step) => queue.explainMessage(named(world.ids, step.explain)),
   create: (_, queue) => queue.create(),
   consume: consumers.consume,
   work: workers.work,
@@ -242,6 +243,15 @@ const FINISH = {
   },
   purge: (_, step, count) => checkValue("the count", step.expect, count),
   statistics: (_, step, statistics) => checkCounts(step.statistics, statistics),
+  explain: (world, step, explained) => {
+    const { standing, attempts, behind, parked, earliest, latest } = step.expect;
+    checkValue("standing", standing, explained.standing);
+    checkValue("attempts", attempts, explained.attempts);
+    checkValue("behind", behind && named(world.ids, behind), explained.behind?.id);
+    checkValue("parked", parked, explained.parked);
+    checkMoment(world, "earliest", earliest, explained.earliest);
+    checkMoment(world, "latest", latest, explained.latest);
+  },
 };
 
 function checkDeliveries(world, step, deliveries) {
@@ -278,6 +288,12 @@ function checkEach(world, entries, results, stored = () => {}) {
     else check(entry.error === undefined, `entry ${index + 1}: succeeded, expected ${entry.error}`);
     if (error === undefined) stored(entry, results[index]);
   }
+}
+
+function checkMoment(world, name, wanted, got) {
+  if (wanted === undefined) return;
+  const moment = wanted === "none" ? undefined : world.moment(wanted).getTime();
+  check(moment === got?.getTime(), `${name} is ${got?.toISOString()}, expected ${wanted}`);
 }
 
 function checkUntil(world, step, held) {

@@ -134,6 +134,7 @@ _VERBS = {
     "redrive": "where max per_second dry_run after expect",
     "purge": "where expect",
     "statistics": "",
+    "explain": "expect",
     "create": "",
     "consume": _CONSUMER,
     "next": "as expect count",
@@ -160,7 +161,7 @@ _VERBS = {
 }
 _IN_BACKGROUND = {"send", "receive", "accept_next", "redrive", "next", "drain", "call"}
 _SEEING = {"receive", "next", "call", "peek", "dead_letters"}
-_SAY_WHAT_COMES = _SEEING | {"accept_next", "consumer_status", "close_producer"}
+_SAY_WHAT_COMES = _SEEING | {"accept_next", "consumer_status", "close_producer", "explain"}
 
 
 def _verb(table: Table) -> str:
@@ -189,6 +190,8 @@ def _check(step: Step) -> None:
         _only(table.get("expect"), _STATUS)
     if verb == "close_producer":
         _only(table.get("expect"), "sent failed unsent")
+    if verb == "explain":
+        _only(table.get("expect"), "standing attempts behind parked earliest latest")
     if verb == "cancelled" and "cause" not in table:
         raise Wrong("it must say the cause")
     if "start" in table and verb not in _IN_BACKGROUND:

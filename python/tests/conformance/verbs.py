@@ -174,6 +174,9 @@ def _of_queue(world: World, queue: Any, step: Step) -> Verb:
             return lambda: queue.purge_dead_letters(**where)
         case "statistics":
             return lambda: queue.statistics()
+        case "explain":
+            id_ = world.context.id_of(step.argument)
+            return lambda: queue.explain_message(id_)
         case "create":
             return lambda: queue.create()
         case "consume":
@@ -258,6 +261,8 @@ def finish(world: World, step: Step, came: Any) -> None:
             check.equal("the count", table["expect"], came)
         case "statistics":
             _counts(step.argument, came)
+        case "explain":
+            _explained(world, step, came)
 
 
 def _each(
@@ -305,6 +310,18 @@ def _locked_until(world: World, step: Step, held: Any) -> None:
     if "locked_until" in step.table:
         wanted = world.context.moment(step.table["locked_until"])
         check.equal("the end of the lock", wanted, held.locked_until)
+
+
+def _explained(world: World, step: Step, came: Any) -> None:
+    for name, wanted in step.table["expect"].items():
+        match name:
+            case "behind":
+                got = came.behind and came.behind.id
+                check.equal(name, world.context.id_of(wanted), got)
+            case "earliest" | "latest":
+                check.equal(name, world.context.moment(wanted), getattr(came, name))
+            case _:
+                check.equal(name, wanted, getattr(came, name))
 
 
 def _counts(wanted: Table, got: Any) -> None:

@@ -41,6 +41,7 @@ static const struct {
     {"redrive", "where max per_second dry_run after expect", true, false},
     {"purge", "where expect", false, false},
     {"statistics", "", false, false},
+    {"explain", "expect", false, true},
     {"create", "", false, false},
     /* Its options are refused or known where they are set. */
     {"consume", NULL, false, false},
@@ -122,6 +123,7 @@ json_t *step_get(const json_t *step, const char *key) { return json_object_get(s
 /* What is expected of verbs whose `expect` is one table. */
 static const char *expected_of(const char *verb) {
     if (strcmp(verb, "redrive") == 0) return "matched redriven failed";
+    if (strcmp(verb, "explain") == 0) return "standing attempts behind parked earliest latest";
     if (strcmp(verb, "drain") == 0) return "finished released abandoned";
     if (strcmp(verb, "close_producer") == 0) return "sent failed unsent";
     if (strcmp(verb, "consumer_status") == 0)

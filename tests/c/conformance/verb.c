@@ -266,6 +266,15 @@ static bool begin_peek(struct world *world, const json_t *step, struct going *go
     return true;
 }
 
+static bool begin_explain(struct world *world, const json_t *step, struct going *going) {
+    const char *id = named(world, &world->ids, step_get(step, "explain"));
+    qrt_queue_t *queue = id == NULL ? NULL : world_queue(world, step, &going->error);
+    if (queue != NULL)
+        qrt_queue_explain(queue, text_of(id), 0, NOBODY, &going->explanation, &going->op,
+                          &going->error);
+    return id != NULL;
+}
+
 bool verb_begin(struct world *world, const json_t *step, struct going *going) {
     const char *verb = step_verb(step);
     memset(going, 0, sizeof *going);
@@ -313,6 +322,7 @@ bool verb_begin(struct world *world, const json_t *step, struct going *going) {
             qrt_queue_statistics(queue, NOBODY, &going->statistics, &going->op, &going->error);
         return true;
     }
+    if (strcmp(verb, "explain") == 0) return begin_explain(world, step, going);
     if (consumer_has(verb)) return consumer_begin(world, step, going);
     return fail(&world->failure, "%s is listed and not begun", verb);
 }
@@ -341,6 +351,8 @@ static void take(const json_t *step, struct going *g) {
         qrt_op_take_count(g->op, &g->count, &g->error);
     else if (strcmp(verb, "statistics") == 0)
         qrt_op_take_statistics(g->op, &g->statistics, &g->error);
+    else if (strcmp(verb, "explain") == 0)
+        qrt_op_take_buffer(g->op, &g->explanation, &g->error);
     else if (strcmp(verb, "close_producer") == 0)
         qrt_op_take_producer_report(g->op, &g->produced, &g->error);
     else if (consumer_has(verb))
@@ -581,6 +593,38 @@ static bool finish_statistics(struct world *world, const json_t *wanted, const s
     return oldest == got || fail(&world->failure, "oldest_age is %lld ms", (long long)got);
 }
 
+/* A moment of an explanation; -1 where it has none. */
+static int64_t moment_of(const json_t *said, const char *name) {
+    const json_t *moment = step_get(said, name);
+    return json_is_integer(moment) ? json_integer_value(moment) : -1;
+}
+
+static bool check_explained(struct world *world, const json_t *wanted, const json_t *said) {
+    const json_t *behind = step_get(wanted, "behind"), *parked = step_get(wanted, "parked");
+    const char *id = behind == NULL ? NULL : named(world, &world->ids, behind);
+    if (behind != NULL && id == NULL) return false;
+    if (id != NULL && !text_equal(text_of(id), text_bytes(step_get(step_get(said, "behind"), "id"))))
+        return fail(&world->failure, "it is not behind %s", json_string_value(behind));
+    if (parked != NULL && json_is_true(parked) != json_is_true(step_get(said, "parked")))
+        return fail(&world->failure, "parked is not as expected");
+    return check_text(world, "standing", step_get(wanted, "standing"),
+                      text_bytes(step_get(said, "standing"))) &&
+           check_number(world, "attempts", step_get(wanted, "attempts"),
+                        json_integer_value(step_get(said, "attempts"))) &&
+           check_moment(world, "earliest", step_get(wanted, "earliest"),
+                        moment_of(said, "earliest")) &&
+           check_moment(world, "latest", step_get(wanted, "latest"), moment_of(said, "latest"));
+}
+
+static bool finish_explain(struct world *world, const json_t *wanted, const struct going *going) {
+    qrt_bytes_t text = qrt_buffer_bytes(going->explanation);
+    json_t *said = json_loadb((const char *)text.data, text.len, 0, NULL);
+    bool good = said == NULL ? fail(&world->failure, "the explanation is no JSON")
+                             : check_explained(world, wanted, said);
+    json_decref(said);
+    return good;
+}
+
 /* The error of a verb: its own, or that of the only result it has. */
 static const qrt_error_t *error_of(const json_t *step, const struct going *going) {
     if (going->error != NULL) return going->error;
@@ -606,6 +650,7 @@ bool verb_finish(struct world *world, const json_t *step, struct going *going) {
     if (is(step, "purge"))
         return check_number(world, "the count", step_get(step, "expect"), (int64_t)going->count);
     if (is(step, "statistics")) return finish_statistics(world, step_get(step, "statistics"), going);
+    if (is(step, "explain")) return finish_explain(world, step_get(step, "expect"), going);
     if (is(step, "extend"))
         return check_moment(world, "the end of the lock", until,
                             qrt_delivery_locked_until(
@@ -633,6 +678,7 @@ void verb_free(struct going *going) {
     qrt_dead_letters_free(going->letters);
     qrt_redrive_report_free(going->report);
     qrt_statistics_free(going->statistics);
+    qrt_buffer_free(going->explanation);
     qrt_consumer_free(going->consumer);
     qrt_drain_report_free(going->drained);
     worker_free(going);
