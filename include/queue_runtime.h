@@ -1944,7 +1944,7 @@ qrt_status_t qrt_check_abi(uint32_t major,
 #define QRT_CONSUMER_OPTIONS_INIT \
     { sizeof(qrt_consumer_options_t), 64, 64, 20000, -1, 600000, 64, 0, 67108864, \
       NULL, NULL, NULL, NULL, NULL, NULL, { NULL, 0 }, -1, { NULL, 0 }, NULL, 0, 0, 60000, -1, \
-      0, 1, 4194304, 5, -1 }
+      0, 1, 4194304, 5, -1, 0, 0 }
 /** The defaults of `qrt_producer_options_t`. */
 #define QRT_PRODUCER_OPTIONS_INIT \
     { sizeof(qrt_producer_options_t), 100, 0, 4194304, 5, 10000, 67108864 }
