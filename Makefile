@@ -3,7 +3,7 @@
 # How many times their usual work the searching tests do in a soak.
 SOAK ?= 50
 
-.PHONY: help demo test bench header install lint sanitize soak setup
+.PHONY: help demo test bench header install lint musl sanitize soak setup
 
 help:
 	@echo "make demo    the main job on real input"
@@ -13,6 +13,7 @@ help:
 	@echo "make header  include/queue_runtime.h and ffi/symbols.txt from the sources of the C ABI"
 	@echo "make lint    formatters, linters, documentation"
 	@echo "make sanitize the C ABI, Rust side too, under AddressSanitizer"
+	@echo "make musl    processes of glibc and of musl on one store"
 	@echo "make soak    every test, those that search SOAK=50 times as long"
 
 setup:
@@ -35,6 +36,9 @@ install: setup
 
 sanitize: setup
 	@scripts/sanitize
+
+musl: setup
+	@scripts/test-musl
 
 lint: setup
 	@scripts/lint

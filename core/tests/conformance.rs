@@ -56,7 +56,8 @@ fn two_processes(provider: &str, clock: fn() -> Clock) -> Target {
         let folder = Folder::new();
         let url = folder.url("");
         let store = Store::new(runtime(clock)?, &*url).beside(move || {
-            let program = std::env::current_exe().expect("this program has a path");
+            let own = || std::env::current_exe().expect("this program has a path");
+            let program = std::env::var_os(BESIDE).map_or_else(own, Into::into);
             let mut command = std::process::Command::new(program);
             let kind = if clock().is_virtual() {
                 VIRTUAL
@@ -70,6 +71,9 @@ fn two_processes(provider: &str, clock: fn() -> Clock) -> Target {
     })
 }
 
+/// The variable with the program that is the second process: this one, built for another C library.
+#[cfg(feature = "file")]
+const BESIDE: &str = "QRT_CONFORMANCE_BESIDE";
 /// The variables with the URL of the store that a second process works in, by its clock.
 #[cfg(feature = "file")]
 const VIRTUAL: &str = "QRT_CONFORMANCE_VIRTUAL";
