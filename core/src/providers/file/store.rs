@@ -63,6 +63,8 @@ pub(super) struct Store {
 #[derive(Default)]
 pub(super) struct Threads {
     pub(super) waiting: AtomicBool,
+    /// The waiting thread looks after others by itself, and need not be rung for that.
+    pub(super) looks_soon: AtomicBool,
     pub(super) flushing: AtomicBool,
     /// Wakes of the keeper since its thread began; 0: it has none.
     pub(super) keeper_wakes: AtomicU32,

@@ -91,7 +91,7 @@ impl Store {
             if let Some(found) = found {
                 return Ok(Some((found, position)));
             }
-            if before == 0 {
+            if before == 0 && !self.threads.looks_soon.load(Ordering::Acquire) {
                 // The thread sleeps on a longer leash while nobody waits.
                 self.ring_own();
             }
@@ -153,6 +153,8 @@ impl Store {
             let seen = header.virtual_now.load(Ordering::Acquire);
             self.tasks.clock().catch_up(Tick(seen));
         }
+        // Until it is known, who begins to wait has to ring.
+        self.threads.looks_soon.store(false, Ordering::Release);
         let waits = !locked(&self.waits).is_empty();
         let ((next, others, now), _) = self.step(|step| {
             // Who was woken is told at the end of every step.
@@ -168,6 +170,7 @@ impl Store {
         };
         if waits && others {
             sleep = Some(sleep.map_or(LOOK_AFTER_OTHERS, |s| s.min(LOOK_AFTER_OTHERS)));
+            self.threads.looks_soon.store(true, Ordering::Release);
         }
         // The member is another one after the index was built anew.
         let still = self.member() == id;
