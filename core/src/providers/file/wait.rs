@@ -10,7 +10,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
@@ -142,7 +142,8 @@ impl Store {
     }
 
     /// One turn of the waiting thread: tells the woken, and says how long to sleep on which bell.
-    fn turn(&self) -> Result<(u32, u32, Option<Duration>)> {
+    /// However often it is rung, it looks after the others no sooner than it has to.
+    fn turn(&self, next_look: &mut Option<Instant>) -> Result<(u32, u32, Option<Duration>)> {
         let header = self.ground.region.header();
         let id = self.member();
         let seen = match self.ground.region.find::<Member>(id) {
@@ -161,15 +162,17 @@ impl Store {
             let others = step.others_hold();
             Ok((step.set_own_alarm(), others, step.now))
         })?;
-        if waits && others {
-            self.bury_the_dead()?;
-        }
         let mut sleep = match next {
             NEVER => None,
             next => Some(Duration::from_nanos(next.saturating_sub(now)).min(LONGEST_SLEEP)),
         };
         if waits && others {
-            sleep = Some(sleep.map_or(LOOK_AFTER_OTHERS, |s| s.min(LOOK_AFTER_OTHERS)));
+            if next_look.is_none_or(|next| next <= Instant::now()) {
+                self.bury_the_dead()?;
+                *next_look = Some(Instant::now() + LOOK_AFTER_OTHERS);
+            }
+            let look = next_look.map_or(LOOK_AFTER_OTHERS, |next| next - Instant::now());
+            sleep = Some(sleep.map_or(look, |s| s.min(look)));
             self.threads.looks_soon.store(true, Ordering::Release);
         }
         // The member is another one after the index was built anew.
@@ -181,8 +184,9 @@ impl Store {
 /// The thread: sleeps on the bell, until the store is gone. It keeps the mapping while it sleeps,
 /// not the store, whose end rings it.
 fn run(store: &Weak<Store>) {
+    let mut next_look = None;
     while let Some(strong) = store.upgrade() {
-        let turn = strong.turn();
+        let turn = strong.turn(&mut next_look);
         let ground = strong.ground.clone();
         drop(strong);
         match turn {
