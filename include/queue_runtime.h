@@ -290,7 +290,7 @@ typedef struct {
     // For how long after its receive a lock is kept, in milliseconds. Default 600,000.
     int64_t max_lock_renewal_ms;
     // Messages received ahead of the credits: their attempts are not charged before they are
-    // handed over. Default 64.
+    // handed over. `UINT32_MAX`: as many as may be in hand. Default 64.
     uint32_t prefetch;
     // 0. For later use.
     uint32_t reserved;
@@ -364,8 +364,12 @@ typedef struct {
     // Of one group at most so many messages are in hand, so that a group with much work leaves hands
     // to the others; 0: any number. For queues with fair groups. Default 0.
     uint32_t max_in_flight_per_group;
-    // 0. For later use.
-    uint32_t reserved2;
+    // Scales: begins with so many messages in hand, and moves between this number and `credits`: up
+    // while work waits, back when that made handlers slower and got no more done, down when hands lay
+    // idle. 0: it does not. Not with `on_batch`. Default 0.
+    uint32_t min_concurrency;
+    // How long each limit of a consumer that scales stays, in milliseconds. Default 5,000.
+    int64_t scale_cooldown_ms;
 } qrt_consumer_options_t;
 
 // Options of a producer. Begin with `QRT_PRODUCER_OPTIONS_INIT`.
@@ -1202,7 +1206,7 @@ qrt_status_t qrt_consumer_wait_changed(qrt_consumer_t *consumer,
 
 // How a consumer goes, as JSON: `{"ready": true, "last_receive": milliseconds since 1970 UTC or
 // null, "failure": {"kind": ..., "message": ..., "retryable": true} or null, "prefetched": 0,
-// "in_hand": 0, "sessions": 0, "paused": false, "over_memory": false, "breaker": "closed", "half_open" or "open",
+// "in_hand": 0, "concurrency": how many may be in hand now, "sessions": 0, "paused": false, "over_memory": false, "breaker": "closed", "half_open" or "open",
 // "open_until": milliseconds since 1970 UTC or null}`. The caller owns it. Any thread.
 qrt_status_t qrt_consumer_status(const qrt_consumer_t *consumer,
                                  qrt_buffer_t **status,
@@ -1944,7 +1948,7 @@ qrt_status_t qrt_check_abi(uint32_t major,
 #define QRT_CONSUMER_OPTIONS_INIT \
     { sizeof(qrt_consumer_options_t), 64, 64, 20000, -1, 600000, 64, 0, 67108864, \
       NULL, NULL, NULL, NULL, NULL, NULL, { NULL, 0 }, -1, { NULL, 0 }, NULL, 0, 0, 60000, -1, \
-      0, 1, 4194304, 5, -1, 0, 0 }
+      0, 1, 4194304, 5, -1, 0, 0, 5000 }
 /** The defaults of `qrt_producer_options_t`. */
 #define QRT_PRODUCER_OPTIONS_INIT \
     { sizeof(qrt_producer_options_t), 100, 0, 4194304, 5, 10000, 67108864 }

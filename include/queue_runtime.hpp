@@ -1081,7 +1081,8 @@ struct ConsumerOptions {
     std::optional<Milliseconds> lock;
     /// For how long after its receive a lock is kept.
     Milliseconds max_lock_renewal = std::chrono::minutes(10);
-    /// Messages received ahead of the credits, their attempts not charged yet.
+    /// Messages received ahead of the credits, their attempts not charged yet. UINT32_MAX: as many
+    /// as may be in hand.
     std::uint32_t prefetch = 64;
     std::uint64_t prefetch_bytes = 64 * 1024 * 1024;
     /// How long to stay away after failed receives in a row, such as
@@ -1115,6 +1116,12 @@ struct ConsumerOptions {
     /// batch_size adapt to that.
     std::optional<Milliseconds> target_batch_duration;
     std::uint32_t min_batch_size = 1;
+    /// Scales: begins with so many deliveries in hand, and moves between this number and `credits`: up
+    /// while work waits, back when that made handlers slower and got no more done, down when hands lay
+    /// idle. 0: it does not. Not for subscriptions.
+    std::uint32_t min_concurrency = 0;
+    /// How long each limit of a consumer that scales stays.
+    Milliseconds scale_cooldown = std::chrono::seconds(5);
 
     qrt_consumer_options_t lend() const noexcept {
         qrt_consumer_options_t raw = QRT_CONSUMER_OPTIONS_INIT;
@@ -1138,6 +1145,8 @@ struct ConsumerOptions {
         raw.batch_bytes = batch_bytes;
         raw.batch_linger_ms = batch_linger.count();
         raw.target_batch_duration_ms = detail::ms_or_none(target_batch_duration);
+        raw.min_concurrency = min_concurrency;
+        raw.scale_cooldown_ms = scale_cooldown.count();
         return raw;
     }
 };

@@ -46,7 +46,7 @@ pub struct qrt_consumer_options_t {
     /// For how long after its receive a lock is kept, in milliseconds. Default 600,000.
     pub max_lock_renewal_ms: i64,
     /// Messages received ahead of the credits: their attempts are not charged before they are
-    /// handed over. Default 64.
+    /// handed over. `UINT32_MAX`: as many as may be in hand. Default 64.
     pub prefetch: u32,
     /// 0. For later use.
     pub reserved: u32,
@@ -119,8 +119,12 @@ pub struct qrt_consumer_options_t {
     /// Of one group at most so many messages are in hand, so that a group with much work leaves hands
     /// to the others; 0: any number. For queues with fair groups. Default 0.
     pub max_in_flight_per_group: u32,
-    /// 0. For later use.
-    pub reserved2: u32,
+    /// Scales: begins with so many messages in hand, and moves between this number and `credits`: up
+    /// while work waits, back when that made handlers slower and got no more done, down when hands lay
+    /// idle. 0: it does not. Not with `on_batch`. Default 0.
+    pub min_concurrency: u32,
+    /// How long each limit of a consumer that scales stays, in milliseconds. Default 5,000.
+    pub scale_cooldown_ms: i64,
 }
 
 impl Options for qrt_consumer_options_t {
@@ -154,7 +158,8 @@ impl Options for qrt_consumer_options_t {
         batch_linger_ms: 5,
         target_batch_duration_ms: -1,
         max_in_flight_per_group: 0,
-        reserved2: 0,
+        min_concurrency: 0,
+        scale_cooldown_ms: 5_000,
     };
 }
 
@@ -173,10 +178,14 @@ impl qrt_consumer_options_t {
         let mut options = ConsumerOptions::new()
             .concurrency(in_hand)
             .max_messages(self.max_messages)
-            .prefetch(self.prefetch)
             .prefetch_bytes(self.prefetch_bytes)
             .wait(duration(self.wait_ms, "wait_ms")?)
             .max_lock_renewal(duration(self.max_lock_renewal_ms, "max_lock_renewal_ms")?);
+        match self.prefetch {
+            u32::MAX if self.on_batch.is_some() => options = options.prefetch(self.credits),
+            u32::MAX => {}
+            messages => options = options.prefetch(messages),
+        }
         if let Some(lock) = some_duration(self.lock_ms, "lock_ms")? {
             options = options.lock(lock);
         }
@@ -206,7 +215,22 @@ impl qrt_consumer_options_t {
         if self.max_in_flight_per_group > 0 {
             options = options.max_in_flight_per_group(self.max_in_flight_per_group);
         }
-        self.sessions(options)
+        self.sessions(self.scale(options)?)
+    }
+
+    fn scale(&self, mut options: ConsumerOptions) -> Result<ConsumerOptions> {
+        if self.min_concurrency > 0 {
+            if self.on_batch.is_some() {
+                let what = "is for consumers that are asked; with on_batch credits are granted";
+                return Err(Error::invalid_argument("min_concurrency", what));
+            }
+            options = options.min_concurrency(self.min_concurrency);
+        }
+        if self.scale_cooldown_ms != Self::DEFAULT.scale_cooldown_ms {
+            let cooldown = duration(self.scale_cooldown_ms, "scale_cooldown_ms")?;
+            options = options.scale_cooldown(cooldown);
+        }
+        Ok(options)
     }
 
     fn sessions(&self, mut options: ConsumerOptions) -> Result<ConsumerOptions> {
@@ -695,7 +719,7 @@ pub unsafe extern "C" fn qrt_consumer_wait_changed(
 
 /// How a consumer goes, as JSON: `{"ready": true, "last_receive": milliseconds since 1970 UTC or
 /// null, "failure": {"kind": ..., "message": ..., "retryable": true} or null, "prefetched": 0,
-/// "in_hand": 0, "sessions": 0, "paused": false, "over_memory": false, "breaker": "closed", "half_open" or "open",
+/// "in_hand": 0, "concurrency": how many may be in hand now, "sessions": 0, "paused": false, "over_memory": false, "breaker": "closed", "half_open" or "open",
 /// "open_until": milliseconds since 1970 UTC or null}`. The caller owns it. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qrt_consumer_status(
@@ -721,6 +745,7 @@ pub unsafe extern "C" fn qrt_consumer_status(
                 })),
                 "prefetched": status.prefetched,
                 "in_hand": status.in_hand,
+                "concurrency": status.concurrency,
                 "paused": status.paused,
                 "over_memory": status.over_memory,
                 "breaker": status.breaker.name(),

@@ -22,7 +22,14 @@ import type { BreakerState } from "./options.js";
 export interface ConsumerOptions {
   /** Messages in hand at one time: handed over, and neither settled nor lost; 16. */
   concurrency?: number | undefined;
-  /** Messages fetched ahead; as many as `concurrency`. 0 fetches none before it is asked for. */
+  /**
+   * Scales: begins with so many messages in hand, and moves between this number and `concurrency`: up
+   * while work waits, back when that made handlers slower and got no more done, down when hands lay idle.
+   */
+  minConcurrency?: number | undefined;
+  /** How long each limit of one that scales stays; 5,000. */
+  scaleCooldown?: number | undefined;
+  /** Messages fetched ahead; as many as may be in hand. 0 fetches none before it is asked for. */
   prefetch?: number | undefined;
   /** Nothing more is fetched ahead while it has this many bytes; 64 MiB. */
   prefetchBytes?: number | undefined;
@@ -82,6 +89,8 @@ export interface ConsumerStatus {
   readonly prefetched: number;
   /** Messages in hand. */
   readonly inHand: number;
+  /** How many may be in hand now. */
+  readonly concurrency: number;
   /** Whether it was paused by hand. */
   readonly paused: boolean;
   /** Whether it waits since the process has more memory than the runtime's `memoryLimit`. */
@@ -100,6 +109,8 @@ const WAIT = 20_000;
 /** The options that go to the native half. */
 export const CONSUMER_OPTIONS = [
   "concurrency",
+  "minConcurrency",
+  "scaleCooldown",
   "prefetch",
   "prefetchBytes",
   "maxMessages",
@@ -134,9 +145,12 @@ export function open(
   options: ConsumerOptions & { idle?: number | undefined },
   batches?: Batches,
 ): number {
-  const { prefetch, maxMessages, maxSessions, sessionMaxMessages, maxInFlightPerGroup } = options;
+  const { minConcurrency, prefetch, maxMessages, maxSessions, sessionMaxMessages } = options;
+  const { maxInFlightPerGroup } = options;
   // Checked before they are written, so that an error leaves nothing half written.
   const concurrency = checkCount("concurrency", options.concurrency ?? CONCURRENCY);
+  if (minConcurrency !== undefined) checkLeast("minConcurrency", minConcurrency);
+  const scaleCooldown = checkSomeDuration("scaleCooldown", options.scaleCooldown);
   if (prefetch !== undefined) checkCount("prefetch", prefetch);
   const bytes = checkCount(
     "prefetchBytes",
@@ -159,6 +173,8 @@ export function open(
     .begin()
     .number(slot)
     .number(concurrency)
+    .someNumber(minConcurrency)
+    .someNumber(scaleCooldown)
     .someNumber(prefetch)
     .number(bytes)
     .someNumber(maxMessages)
@@ -240,6 +256,7 @@ export class Feed<T> {
           : errorOf(failure.kind, failure.message, { queue, retryable: failure.retryable }),
       prefetched: said.prefetched,
       inHand: said.in_hand,
+      concurrency: said.concurrency,
       paused: said.paused,
       overMemory: said.over_memory,
       breaker: said.breaker,

@@ -212,6 +212,8 @@ class ConsumerStatus:
     prefetched: int
     #: Messages in hand.
     in_hand: int
+    #: How many may be in hand now.
+    concurrency: int
     #: Whether it was paused by hand.
     paused: bool
     #: Whether it waits since the process has more memory than the runtime's `memory_limit`.
@@ -241,6 +243,7 @@ def consumer_status(text: str) -> ConsumerStatus:
         failure=None if failure is None else _failure(**failure),
         prefetched=said["prefetched"],
         in_hand=said["in_hand"],
+        concurrency=said["concurrency"],
         paused=said["paused"],
         over_memory=said["over_memory"],
         breaker=said["breaker"],

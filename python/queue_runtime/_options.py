@@ -52,7 +52,11 @@ class ConsumerOptions(TypedDict, total=False):
 
     #: Messages in hand at one time; 16.
     concurrency: int
-    #: Messages fetched ahead; as many as `concurrency`.
+    #: Scales: begins with so many in hand, and moves between this number and `concurrency`.
+    min_concurrency: int
+    #: How long each limit of a consumer that scales stays; 5 seconds.
+    scale_cooldown: float | timedelta
+    #: Messages fetched ahead; as many as may be in hand.
     prefetch: int
     #: Nothing more is fetched ahead while it has this many bytes; 64 MiB.
     prefetch_bytes: int

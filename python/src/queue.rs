@@ -492,7 +492,11 @@ macro_rules! methods {
             /// Args:
             ///     concurrency: messages in hand at one time: handed over, and neither settled nor
             ///         dropped.
-            ///     prefetch: messages fetched ahead; as many as `concurrency`.
+            ///     min_concurrency: scales: begins with so many in hand, and moves between this number
+            ///         and `concurrency`: up while work waits, back when that made handlers slower and
+            ///         got no more done, down when hands lay idle.
+            ///     scale_cooldown: how long each limit of one that scales stays; 5 seconds.
+            ///     prefetch: messages fetched ahead; as many as may be in hand.
             ///     prefetch_bytes: nothing more is fetched ahead while it has this many bytes.
             ///     max_messages: messages of one receive; as many as are wanted.
             ///     wait: how long each receive waits at the provider; 10 seconds.
@@ -519,7 +523,8 @@ macro_rules! methods {
             ///     target_batch_duration: sizes adapt so that a batch takes about so long until its
             ///         last message is settled.
             #[pyo3(signature = (
-                *, concurrency=None, prefetch=None, prefetch_bytes=67_108_864, max_messages=None,
+                *, concurrency=None, min_concurrency=None, scale_cooldown=None, prefetch=None,
+                prefetch_bytes=67_108_864, max_messages=None,
                 wait=None, lock=None, max_lock_renewal=None, reconnect=None, idle=None,
                 breaker=None,
                 max_sessions=None, session_idle=None, session_max_messages=None,
@@ -531,6 +536,8 @@ macro_rules! methods {
             fn consume(
                 slf: &Bound<'_, Self>,
                 concurrency: Option<u32>,
+                min_concurrency: Option<u32>,
+                scale_cooldown: Option<Bound<'_, PyAny>>,
                 prefetch: Option<u32>,
                 prefetch_bytes: u64,
                 max_messages: Option<u32>,
@@ -569,6 +576,8 @@ macro_rules! methods {
                 let defaults = ConsumerOptions::default();
                 let options = ConsumerOptions {
                     concurrency: concurrency.or(batch_size).unwrap_or(defaults.concurrency),
+                    min_concurrency: args::at_least_1(slf.py(), min_concurrency, "min_concurrency")?,
+                    scale_cooldown: args::some_duration(scale_cooldown.as_ref(), "scale_cooldown")?,
                     prefetch,
                     prefetch_bytes,
                     max_messages,

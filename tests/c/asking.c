@@ -473,6 +473,45 @@ static void a_group_has_a_maximum_in_hand(void) {
     free_world(world);
 }
 
+static void nothing_is_taken(void *user_data, qrt_batch_t *batch) {
+    (void)user_data;
+    qrt_batch_free(batch);
+}
+
+static void a_consumer_scales(void) {
+    struct world world = new_world();
+    qrt_consumer_options_t options = QRT_CONSUMER_OPTIONS_INIT;
+    qrt_consumer_t *consumer = NULL;
+    qrt_batch_t *one, *two = NULL;
+    qrt_op_t *op = NULL;
+    options.min_concurrency = 65;
+    CHECK(qrt_consumer_start(world.queue, &options, &consumer, NULL) == QRT_ERR_INVALID_ARGUMENT);
+    options.min_concurrency = 1;
+    options.scale_cooldown_ms = 0;
+    CHECK(qrt_consumer_start(world.queue, &options, &consumer, NULL) == QRT_ERR_INVALID_ARGUMENT);
+    options.scale_cooldown_ms = 10;
+    options.on_batch = nothing_is_taken;
+    CHECK(qrt_consumer_start(world.queue, &options, &consumer, NULL) == QRT_ERR_INVALID_ARGUMENT);
+    options.on_batch = NULL;
+    options.credits = 2;
+    options.prefetch = UINT32_MAX;
+    CHECK(qrt_consumer_start(world.queue, &options, &consumer, NULL) == QRT_OK);
+    CHECK(says(consumer, "\"concurrency\":1"));
+    one = next(consumer, 1);
+    CHECK(qrt_consumer_next(consumer, 1, NOBODY, &two, &op, NULL) == QRT_PENDING);
+    while (!says(consumer, "\"concurrency\":2")) {
+        CHECK(qrt_runtime_advance(world.runtime, 10, NULL) == QRT_OK);
+        sched_yield();
+    }
+    CHECK(qrt_op_wait(op, PATIENCE_MS, NULL) == QRT_OK);
+    CHECK(qrt_op_take_batch(op, &two, NULL) == QRT_OK && qrt_batch_count(two) == 1);
+    qrt_op_free(op);
+    qrt_batch_free(one);
+    qrt_batch_free(two);
+    qrt_consumer_free(consumer);
+    free_world(world);
+}
+
 static void the_consumer_of_a_session_ends_with_it(void) {
     struct world world = new_world();
     qrt_session_t *session = NULL;
@@ -533,6 +572,7 @@ int main(void) {
     RUN(a_paused_consumer_gives_back_what_it_fetched);
     RUN(a_consumer_works_through_held_sessions);
     RUN(a_group_has_a_maximum_in_hand);
+    RUN(a_consumer_scales);
     RUN(the_consumer_of_a_session_ends_with_it);
     RUN(a_freed_consumer_has_given_back_what_it_fetched);
     return 0;

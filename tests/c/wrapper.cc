@@ -213,7 +213,10 @@ static void sessions_are_worked_through() {
     }
     qr::ConsumerOptions options;
     options.max_sessions = 1;
+    options.min_concurrency = 2;
+    options.scale_cooldown = 1s;
     qr::Consumer consumer = w.queue.consume(options).value();
+    CHECK(consumer.status().value().find("\"concurrency\":2") != std::string::npos);
     std::string seen;
     for (int i = 0; i < 3; i++) {
         qr::Delivery delivery = consumer.next().get().value();

@@ -15,7 +15,11 @@ use crate::{Batch, Queue, Session};
 pub struct ConsumerOptions {
     /// Deliveries in hand at one time, at most: handed out and neither settled nor dropped.
     pub concurrency: u32,
-    /// Messages received ahead of those who ask; as many as `concurrency` if not said.
+    /// The least of `concurrency`, for a consumer that scales; it does not, if not said.
+    pub min_concurrency: Option<u32>,
+    /// How long each limit of one that scales stays; 5 s if not said.
+    pub scale_cooldown: Option<Duration>,
+    /// Messages received ahead of those who ask; as many as may be in hand if not said.
     pub prefetch: Option<u32>,
     /// No more is received ahead while it has this many bytes.
     pub prefetch_bytes: u64,
@@ -87,6 +91,8 @@ impl Default for ConsumerOptions {
     fn default() -> Self {
         Self {
             concurrency: 16,
+            min_concurrency: None,
+            scale_cooldown: None,
             prefetch: None,
             prefetch_bytes: 64 * 1024 * 1024,
             max_messages: None,
@@ -105,6 +111,10 @@ impl Default for ConsumerOptions {
 
 /// For how long a session that has nothing is held, unless said otherwise.
 const SESSION_IDLE_MS: i64 = 60_000;
+/// How long each limit of a consumer that scales stays, unless said otherwise.
+const SCALE_COOLDOWN_MS: i64 = 5_000;
+/// The `prefetch` that says so.
+const AS_MAY_BE_IN_HAND: u32 = u32::MAX;
 /// The most messages of one receive.
 const MOST: u32 = 100_000;
 
@@ -119,7 +129,7 @@ impl ConsumerOptions {
             wait_ms: ms(self.wait),
             lock_ms: some_ms(self.lock),
             max_lock_renewal_ms: ms(self.max_lock_renewal),
-            prefetch: self.prefetch.unwrap_or(self.concurrency),
+            prefetch: self.prefetch.unwrap_or(AS_MAY_BE_IN_HAND),
             reserved: 0,
             prefetch_bytes: self.prefetch_bytes,
             on_batch: None,
@@ -142,7 +152,8 @@ impl ConsumerOptions {
             batch_linger_ms: ms(batches.linger),
             target_batch_duration_ms: some_ms(batches.target_duration),
             max_in_flight_per_group: self.max_in_flight_per_group.unwrap_or(0),
-            reserved2: 0,
+            min_concurrency: self.min_concurrency.unwrap_or(0),
+            scale_cooldown_ms: self.scale_cooldown.map_or(SCALE_COOLDOWN_MS, ms),
         }
     }
 }

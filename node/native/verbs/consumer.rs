@@ -24,6 +24,8 @@ pub fn consume_session(link: &mut Link, request: &mut Request<'_>) -> Result<Out
 fn options(request: &mut Request<'_>) -> ConsumerOptions {
     ConsumerOptions {
         concurrency: request.number() as u32,
+        min_concurrency: some_count(request),
+        scale_cooldown: request.some_duration(),
         prefetch: some_count(request),
         prefetch_bytes: request.number() as u64,
         max_messages: some_count(request),
