@@ -330,6 +330,7 @@ fn the_holder_of_a_session_is_told_of() {
         // Its lock is that of the session, kept or not.
         let options = queue_runtime_core::ReceiveOptions::new().wait(Duration::ZERO);
         let delivery = now(session.receive(&options)).unwrap().pop().unwrap();
+        kit.advance(ms(1000));
         now(session.renew()).unwrap();
         assert_eq!(of(&queue, "m").until, later(&kit, ms(30_000)));
         now(delivery.ack()).unwrap();

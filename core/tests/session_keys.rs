@@ -125,10 +125,13 @@ proptest! {
         let of = |values: &[String], hour| composite.of(&headers(values), now(hour)).unwrap();
         prop_assert_eq!(of(&one, 0) == of(&other, hour), one == other && hour == 0);
 
-        // What crosses the border between two of them.
-        let joined: Vec<String> = one.iter().flat_map(|v| v.split('/')).map(str::to_owned).collect();
-        if joined.len() >= 3 && joined[..3].iter().all(|v| !v.is_empty()) {
-            prop_assert_eq!(of(&joined[..3], 0) == of(&one, 0), joined[..3] == one[..]);
+        // The same text with its borders elsewhere.
+        let joined = one.join("/");
+        let parts: Vec<&str> = joined.split('/').collect();
+        let (first, last) = (parts[0], parts[parts.len() - 1]);
+        let moved = [first.to_owned(), parts[1..parts.len() - 1].join("/"), last.to_owned()];
+        if moved.iter().all(|value| !value.is_empty()) {
+            prop_assert_eq!(of(&moved, 0) == of(&one, 0), moved[..] == one[..]);
         }
 
         let field = SessionKey::field("a").prefix(prefix);
