@@ -439,13 +439,13 @@ fn a_wake_goes_to_who_can_use_it() {
         let a1 = next(&full);
         let asked = full.clone();
         let full_asks = Waiting::start(async move { asked.next().await.unwrap() });
+        // The consumer's own receive, without the group, has begun by then, and is the first to wait.
+        std::thread::sleep(ms(20));
         let receiving = queue.clone();
         let another = Waiting::start(async move {
             let options = ReceiveOptions::new().wait(HOUR);
             receiving.receive(&options).await.unwrap()
         });
-        // The consumer's own receive, without the group, has begun by then.
-        std::thread::sleep(ms(20));
         send(&queue, "a", 2..=2);
         let a2 = another.finish("it may have any group");
         assert_eq!(bodies(&a2), ["a2"]);
