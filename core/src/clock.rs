@@ -100,6 +100,7 @@ impl Clock {
     }
 
     /// How far `recent` may be behind. Added where a deadline must not come early.
+    #[cfg_attr(not(feature = "memory"), allow(dead_code))]
     pub(crate) fn lag(&self) -> Duration {
         match &self.0 {
             Source::System(_) => system::LAG,

@@ -51,7 +51,7 @@ pub struct ReceiveRequest {
 
 impl ReceiveRequest {
     /// Whether messages of this group are wanted.
-    pub(crate) fn wants(&self, group: &str) -> bool {
+    pub fn wants(&self, group: &str) -> bool {
         self.without
             .as_ref()
             .is_none_or(|without| !without.contains(group))

@@ -1,5 +1,6 @@
 //! The registry: URL schemes and the providers behind them.
 
+#[cfg(any(feature = "memory", all(feature = "file", target_os = "linux")))]
 mod embedded;
 #[cfg(all(feature = "file", target_os = "linux"))]
 pub(crate) mod file;
