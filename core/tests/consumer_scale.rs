@@ -406,9 +406,9 @@ fn hands_that_get_no_more_done_are_taken_back() {
         let mut grown = Vec::new();
         let mut back = Vec::new();
         let deadline = Instant::now() + STUCK;
+        let mut seen = crew.limit();
         while back.len() < 3 {
             assert!(Instant::now() < deadline, "{grown:?} {back:?}");
-            let before = crew.limit();
             for _ in 0..TURNS * BEARS {
                 // Of what is in hand above the limit none is followed by another one.
                 let above = crew.hands.len() > crew.limit();
@@ -421,12 +421,13 @@ fn hands_that_get_no_more_done_are_taken_back() {
             }
             pass(&kit);
             let at = kit.clock.now();
-            match crew.limit() {
+            let before = std::mem::replace(&mut seen, crew.limit());
+            match seen {
                 limit if limit > before => grown.push(at),
                 limit if limit < before => back.push(at),
                 _ => {}
             }
-            assert!(crew.limit() <= 2 * BEARS);
+            assert!(seen <= 2 * BEARS);
             if crew.limit() >= crew.hands.len() {
                 crew.fill();
             }
@@ -456,9 +457,9 @@ fn hands_that_get_no_more_done_are_taken_back() {
             };
             assert_eq!(why, expected);
         }
-        // It rests for two looks, then for four.
-        assert!(grown[1].since(back[0]) >= 2 * COOLDOWN);
-        assert!(grown[2].since(back[1]) >= 4 * COOLDOWN);
+        // It rests for two looks, then for four. A step may be seen a look after it was taken.
+        assert!(grown[1].since(back[0]) >= COOLDOWN);
+        assert!(grown[2].since(back[1]) >= 3 * COOLDOWN);
     }
 }
 
