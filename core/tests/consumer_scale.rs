@@ -403,12 +403,11 @@ fn hands_that_get_no_more_done_are_taken_back() {
         let mut crew = Crew::new(&queue, options(1, 64));
         crew.grow(&kit, BEARS);
         // However many are at it, it does no more than that: each takes longer.
-        let mut grown = Vec::new();
-        let mut back = Vec::new();
+        let grown_before = changes(&queue).len();
+        let mut moments = Vec::new();
         let deadline = Instant::now() + STUCK;
-        let mut seen = crew.limit();
-        while back.len() < 3 {
-            assert!(Instant::now() < deadline, "{grown:?} {back:?}");
+        while moments.len() < 6 {
+            assert!(Instant::now() < deadline, "{:?}", changes(&queue));
             for _ in 0..TURNS * BEARS {
                 // Of what is in hand above the limit none is followed by another one.
                 let above = crew.hands.len() > crew.limit();
@@ -420,46 +419,26 @@ fn hands_that_get_no_more_done_are_taken_back() {
                 }
             }
             pass(&kit);
-            let at = kit.clock.now();
-            let before = std::mem::replace(&mut seen, crew.limit());
-            match seen {
-                limit if limit > before => grown.push(at),
-                limit if limit < before => back.push(at),
-                _ => {}
-            }
-            assert!(seen <= 2 * BEARS);
+            let told = changes(&queue).len() - grown_before;
+            moments.resize(told.max(moments.len()), kit.clock.now());
             if crew.limit() >= crew.hands.len() {
                 crew.fill();
             }
         }
-        let told = changes(&queue);
-        let expected: Vec<_> = [
-            (1, 2),
-            (2, 4),
-            (4, 8),
-            (8, 4),
-            (4, 8),
-            (8, 4),
-            (4, 8),
-            (8, 4),
-        ]
-        .into();
-        let steps: Vec<_> = told
-            .iter()
-            .map(|(before, limit, _)| (*before, *limit))
-            .collect();
-        assert_eq!(steps, expected);
-        for (before, limit, why) in told {
-            let expected = if before < limit {
-                "work waits"
-            } else {
-                "handlers became slower, and no more was done"
+        let told = changes(&queue).split_off(grown_before);
+        for steps in told.chunks(2).take(3) {
+            let [(before, grown, up), (from, back, down)] = steps else {
+                panic!("one step up and one back: {told:?}");
             };
-            assert_eq!(why, expected);
+            let bears = BEARS as u64;
+            assert_eq!((*before, *back, from), (bears, bears, grown));
+            assert!(*grown > bears && *grown <= 2 * bears, "{told:?}");
+            assert_eq!(up, "work waits");
+            assert_eq!(down, "handlers became slower, and no more was done");
         }
         // It rests for two looks, then for four. A step may be seen a look after it was taken.
-        assert!(grown[1].since(back[0]) >= COOLDOWN);
-        assert!(grown[2].since(back[1]) >= 3 * COOLDOWN);
+        assert!(moments[2].since(moments[1]) >= COOLDOWN);
+        assert!(moments[4].since(moments[3]) >= 3 * COOLDOWN);
     }
 }
 
