@@ -38,6 +38,9 @@ mod session;
 
 mod breaker;
 
+mod consumer_callbacks;
+mod consumer_options;
+
 mod consumer;
 
 mod drain;
@@ -45,6 +48,8 @@ mod drain;
 mod producer;
 
 mod op;
+
+mod op_take;
 
 mod events;
 
@@ -80,6 +85,7 @@ pub use buffer::*;
 pub use client::*;
 pub use close_report::*;
 pub use consumer::*;
+pub use consumer_options::*;
 pub use dead_letter::*;
 pub use delivery::*;
 pub use drain::*;
@@ -88,6 +94,7 @@ pub use events::*;
 pub use log::*;
 pub use message::*;
 pub use op::*;
+pub use op_take::*;
 pub use peek::*;
 pub use producer::*;
 pub use queue::*;

@@ -11,9 +11,8 @@ use crate::abi::{Out, call, free, get, run};
 use crate::error::{
     QRT_ERR_PANIC, QRT_OK, QRT_PENDING, qrt_error_free, qrt_error_message, qrt_error_t,
 };
-use crate::op::{
-    qrt_completion_t, qrt_op_free, qrt_op_t, qrt_op_take_unit, qrt_op_wait, start, start_future,
-};
+use crate::op::{qrt_completion_t, qrt_op_free, qrt_op_t, qrt_op_wait, start, start_future};
+use crate::op_take::qrt_op_take_unit;
 use crate::runtime::{qrt_runtime_free, qrt_runtime_new, qrt_runtime_now, qrt_runtime_t};
 
 const NOBODY: qrt_completion_t = qrt_completion_t {

@@ -21,6 +21,7 @@ mod message;
 mod mode;
 mod producer;
 mod queue;
+mod queue_verbs;
 mod results;
 mod runtime;
 mod session;

@@ -4,6 +4,8 @@ mod breaker;
 pub mod explain;
 mod observe;
 mod options;
+mod send;
+mod settle;
 
 pub(crate) use breaker::SendBreakers;
 pub use observe::{MessageState, Outlook, Peeked, Statistics};
@@ -23,19 +25,19 @@ use crate::client::ClientInner;
 use crate::clock::{Clock, Tick, Timestamp};
 use crate::config::QueueDefinition;
 use crate::consumer::{
-    Batch, BatchOptions, Consumer, ConsumerOptions, Failure, Failures, Held, Hold, Keep, Keeper,
-    Kept, MemoryWatch, Worker,
+    Batch, BatchOptions, Consumer, ConsumerOptions, Failure, Failures, Hold, Keep, Keeper, Kept,
+    MemoryWatch, Worker,
 };
 use crate::dead_letter::{DeadLetter, DeadLetterFilter, RedriveOptions, RedriveReport, pause};
 use crate::delivery::Delivery;
 use crate::error::{Error, Result};
 use crate::message::{Message, SendResult};
 use crate::producer::{Producer, ProducerOptions};
-use crate::provider::{AcceptRequest, Moment, ProviderQueue, ReceiveRequest, Received, only};
+use crate::provider::{AcceptRequest, Moment, ProviderQueue, ReceiveRequest, Received};
 use crate::reply::Reply;
 use crate::resilience::SharedCircuit;
 use crate::sessions::Session;
-use crate::settlement::{Receipt, Settlement, Verb};
+use crate::settlement::{Receipt, Settlement};
 use crate::telemetry::QueueMetrics;
 
 /// Awaits a reply; one that is there already is not even kept.
@@ -364,77 +366,6 @@ impl Queue {
     // stands on the core and must not wait for a first poll (the C ABI) uses them.
 
     #[doc(hidden)]
-    pub fn start_send(&self, messages: Vec<Message>) -> Reply<Vec<Result<SendResult>>> {
-        if let Err(error) = self.0.client.check_open() {
-            return Reply::error(self.fail("send", error));
-        }
-        if messages.iter().any(|m| self.check_message(m).is_err()) {
-            return self.start_send_some(messages);
-        }
-        let sending = match self.sending() {
-            Ok(sending) => sending,
-            Err(error) => return Reply::error(self.fail("send", error)),
-        };
-        let reply = self.0.provider.send(messages);
-        self.end("send", reply, |queue, answer| {
-            sending.ended_many(queue, &answer);
-            let mut results = answer?;
-            queue.sent(&mut results);
-            Ok(results)
-        })
-    }
-
-    /// Sends the messages that can be sent; the others have their errors at their places.
-    #[cold]
-    fn start_send_some(&self, messages: Vec<Message>) -> Reply<Vec<Result<SendResult>>> {
-        let mut refused = Vec::new();
-        let mut sound = Vec::new();
-        for (index, message) in messages.into_iter().enumerate() {
-            match self.check_message(&message) {
-                Ok(()) => sound.push(message),
-                Err(error) => refused.push((index, self.fail("send", error))),
-            }
-        }
-        let reply = if sound.is_empty() {
-            Reply::now(Ok(Vec::new()))
-        } else {
-            self.start_send(sound)
-        };
-        reply.map(move |mut results| {
-            for (index, error) in refused {
-                results.insert(index, Err(error));
-            }
-            Ok(results)
-        })
-    }
-
-    fn sent(&self, results: &mut [Result<SendResult>]) {
-        self.place_all("send", results);
-        let stored = |result: &&Result<SendResult>| matches!(result, Ok(r) if !r.is_duplicate());
-        self.0.metrics.sent(results.iter().filter(stored).count());
-    }
-
-    #[doc(hidden)]
-    #[inline]
-    pub fn start_send_one(&self, message: Message) -> Reply<SendResult> {
-        let checked = self.0.client.check_open();
-        if let Err(error) = checked.and_then(|()| self.check_message(&message)) {
-            return Reply::error(self.fail("send", error));
-        }
-        let sending = match self.sending() {
-            Ok(sending) => sending,
-            Err(error) => return Reply::error(self.fail("send", error)),
-        };
-        let reply = self.0.provider.send_one(message);
-        self.end("send", reply, |queue, answer: Result<SendResult>| {
-            sending.ended(queue, answer.as_ref().err());
-            let result = answer?;
-            queue.0.metrics.sent(usize::from(!result.is_duplicate()));
-            Ok(result)
-        })
-    }
-
-    #[doc(hidden)]
     pub fn start_receive(&self, options: &ReceiveOptions) -> Reply<Vec<Delivery>> {
         match self.placed("receive", options.request(None)) {
             Ok(request) => self.start_request(request, options.keep(self.0.definition.lock)),
@@ -503,127 +434,6 @@ impl Queue {
                 Some(Delivery::new(received, queue.clone(), now, hold))
             },
         )
-    }
-
-    #[doc(hidden)]
-    pub fn start_settle(&self, mut settlements: Vec<Settlement>) -> Reply<Vec<Result<()>>> {
-        if let Err(error) = self.0.client.check_open() {
-            return Reply::error(self.fail("settle", error));
-        }
-        if settlements.iter().any(|s| s.verb.check().is_err()) {
-            return self.start_settle_some(settlements);
-        }
-        for settlement in &mut settlements {
-            self.complete(settlement);
-        }
-        let ends: Vec<_> = settlements
-            .iter()
-            .map(|settlement| (settlement.verb.name(), settlement.since))
-            .collect();
-        let held = held(&mut settlements);
-        let reply = self.0.provider.settle(settlements);
-        self.finish("settle", reply, move |queue, mut results| {
-            queue.place_all("settle", &mut results);
-            let now = queue.0.client.clock().recent();
-            let ended = ends.iter().zip(&results).filter(|(_, r)| r.is_ok());
-            for ((verb, since), _) in ended {
-                queue.0.metrics.settled(verb);
-                if let Some(since) = since {
-                    queue.0.metrics.processed(now.since(*since));
-                }
-            }
-            for (index, held, verb) in held {
-                match results.get(index) {
-                    Some(Ok(())) => held.settled(&verb),
-                    Some(Err(error)) => held.refused(error),
-                    None => {}
-                }
-            }
-            results
-        })
-    }
-
-    /// Settles what can be settled; the other entries have their errors at their places.
-    #[cold]
-    fn start_settle_some(&self, settlements: Vec<Settlement>) -> Reply<Vec<Result<()>>> {
-        let mut refused = Vec::new();
-        let mut sound = Vec::new();
-        for (index, settlement) in settlements.into_iter().enumerate() {
-            match settlement.verb.check() {
-                Ok(()) => sound.push(settlement),
-                Err(error) => refused.push((index, self.fail("settle", error))),
-            }
-        }
-        self.start_settle(sound).map(move |mut results| {
-            for (index, error) in refused {
-                results.insert(index, Err(error));
-            }
-            Ok(results)
-        })
-    }
-
-    #[doc(hidden)]
-    pub fn start_extend(
-        &self,
-        receipts: Vec<Receipt>,
-        lock: Duration,
-    ) -> Reply<Vec<Result<Moment>>> {
-        let checked = check_lock_argument(lock)
-            .and_then(|()| self.0.capabilities.require(Capability::Extend))
-            .and_then(|()| self.0.client.check_open());
-        if let Err(error) = checked {
-            return Reply::error(self.fail("extend", error));
-        }
-        let reply = self.0.provider.extend(receipts, lock);
-        self.finish("extend", reply, |queue, mut results| {
-            queue.place_all("extend", &mut results);
-            results
-        })
-    }
-
-    #[doc(hidden)]
-    #[inline]
-    pub fn start_settle_one(&self, mut settlement: Settlement, since: Tick) -> Reply<()> {
-        let checked = self.0.client.check_open();
-        if let Err(error) = checked.and_then(|()| settlement.verb.check()) {
-            return Reply::error(self.fail("settle", error));
-        }
-        self.complete(&mut settlement);
-        let reply = self.0.provider.settle_one(&settlement);
-        let Settlement { verb, held, .. } = settlement;
-        self.end("settle", reply, move |queue, answer| {
-            if let Err(error) = answer {
-                if let Some(held) = held {
-                    held.refused(&error);
-                }
-                return Err(error);
-            }
-            let now = queue.0.client.clock().recent();
-            queue.0.metrics.settled(verb.name());
-            queue.0.metrics.processed(now.since(since));
-            if let Some(held) = held {
-                held.settled(&verb);
-            }
-            Ok(())
-        })
-    }
-
-    pub(crate) async fn extend_one(&self, receipt: Receipt, lock: Duration) -> Result<Moment> {
-        only(self.start_extend(vec![receipt], lock)).await
-    }
-
-    pub(crate) fn start_begin(&self, receipts: Vec<Receipt>) -> Reply<Vec<Result<()>>> {
-        let reply = self.0.provider.begin(receipts);
-        self.finish("begin", reply, |queue, mut results| {
-            queue.place_all("begin", &mut results);
-            results
-        })
-    }
-
-    /// Charges the attempt of a delivery as work on it starts.
-    pub(crate) fn begin_one(&self, receipt: &Receipt) -> Reply<()> {
-        let reply = self.0.provider.begin_one(receipt);
-        self.finish("begin", reply, same)
     }
 
     pub(crate) fn check_open(&self) -> Result<()> {
@@ -698,65 +508,6 @@ impl Queue {
         match moment {
             Moment::Tick(tick) => self.0.client.clock().timestamp(tick),
             Moment::Timestamp(timestamp) => timestamp,
-        }
-    }
-
-    /// What holds for every provider, and what this one's capabilities and limits say.
-    pub(crate) fn check_message(&self, message: &Message) -> Result<()> {
-        let limits = self.0.capabilities.limits();
-        let bytes = message.bytes() as u64;
-        let limit = self
-            .0
-            .definition
-            .max_message_bytes
-            .min(limits.message_bytes.unwrap_or(u64::MAX));
-        if bytes > limit {
-            return Err(Error::too_large(bytes, limit));
-        }
-        let Some(p) = message.properties.as_deref() else {
-            return Ok(());
-        };
-        message.validate()?;
-        let ordered = !self.0.capabilities.has(Capability::FairGroups);
-        let needed = [
-            (p.session.is_some() && ordered, Capability::Sessions),
-            (p.delay.is_some(), Capability::Delay),
-            (p.ttl.is_some(), Capability::Ttl),
-            (p.dedup_id.is_some(), Capability::Dedup),
-        ];
-        for (asked, capability) in needed {
-            if asked {
-                self.0.capabilities.require(capability)?;
-            }
-        }
-        if let (Some(delay), Some(limit)) = (p.delay, limits.delay)
-            && delay > limit
-        {
-            return Err(Error::invalid_message(
-                "delay",
-                format!("must be at most {}", humantime::format_duration(limit)),
-            ));
-        }
-        if let Some(limit) = limits.headers
-            && p.headers.len() > limit as usize
-        {
-            return Err(Error::invalid_message(
-                "headers",
-                format!("there are {}, the limit is {limit}", p.headers.len()),
-            ));
-        }
-        Ok(())
-    }
-
-    /// Fills in the retry policy's delay, and lets the consumer have its say.
-    fn complete(&self, settlement: &mut Settlement) {
-        if let Verb::Nack { delay, .. } = &mut settlement.verb
-            && delay.is_none()
-        {
-            *delay = Some(self.0.definition.retry.delay(settlement.attempt));
-        }
-        if let Some(held) = &settlement.held {
-            held.soften(&mut settlement.verb);
         }
     }
 
@@ -840,13 +591,6 @@ impl Queue {
             }
         }
     }
-}
-
-/// Whose locks are kept until these settlements, by their places.
-fn held(settlements: &mut [Settlement]) -> Vec<(usize, Held, Verb)> {
-    let held = settlements.iter_mut().enumerate();
-    held.filter_map(|(index, s)| Some((index, s.held.take()?, s.verb.clone())))
-        .collect()
 }
 
 /// The answer as it is.
