@@ -57,7 +57,10 @@ pub use consumer::{
     Batch, BatchOptions, CancelCause, Consumer, ConsumerOptions, ConsumerStatus, DrainReport,
     Failure, Failures, Worker,
 };
-pub use dead_letter::{DeadLetter, DeadLetterFilter, RedriveOptions, RedriveReport};
+pub use dead_letter::{
+    DeadLetter, DeadLetterAge, DeadLetterFilter, DeadLetterGroup, DeadLetterStatistics,
+    RedriveOptions, RedriveReport,
+};
 pub use delivery::Delivery;
 pub use error::{Error, ErrorKind, Result};
 pub use message::{Headers, Message, MessageId, Properties, SendResult};

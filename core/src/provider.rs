@@ -251,7 +251,8 @@ pub trait ProviderQueue: Send + Sync + 'static {
         Reply::error(Error::unsupported(Capability::Peek))
     }
 
-    /// Shows dead letters in the order of their death, from after a number on.
+    /// Shows dead letters in the order of their death, from after a number on: fewer than `max` when
+    /// there are no more.
     fn dead_letters(
         &self,
         filter: DeadLetterFilter,

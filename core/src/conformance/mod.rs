@@ -24,6 +24,7 @@ mod background;
 mod beside;
 mod check;
 mod consumers;
+mod dead_letter_statistics;
 mod producers;
 mod report;
 mod scenario;
@@ -100,6 +101,8 @@ mod tests {
             "{ send = 'a' }, { work = 'w', batch_size = 1 }, { call = 'w', count = 1 }";
         const WORKED: &str = "{ send = 'a' }, { work = 'w' }, { call = 'w', expect = ['b'] }";
         const CONSUMED: &str = "{ send = 'a' }, { consume = 'c' }, { next = 'c', count = 1 }";
+        const DEAD: &str = "{ send = 'a' }, { receive = 1, count = 1 }, \
+             { dead_letter = 'a', reason = 'r' }, { dead_letter_statistics = true";
         for (steps, why) in [
             ("{ send = 'a' }, { receive = 1, expect = [] }", "got 1"),
             ("{ receive = 1, expect = ['a'] }", "got 0"),
@@ -173,6 +176,24 @@ mod tests {
             ),
             ("{ purge = true, expect = 1 }", "the count is"),
             ("{ statistics = { depth = 1 } }", "depth is 0"),
+            (
+                "{ dead_letter_statistics = true, expect = { newest = '0s' } }",
+                "newest is None",
+            ),
+            (
+                &format!("{DEAD}, expect = {{ by_reason = [{{ name = 'r', count = 2 }}] }} }}"),
+                "by_reason is",
+            ),
+            (
+                &format!(
+                    "{DEAD}, expect = {{ by_source = [{{ name = 'jobs', count = 1, oldest = '1s' }}] }} }}"
+                ),
+                "oldest of by_source \"jobs\" is",
+            ),
+            (
+                &format!("{DEAD}, expect = {{ by_age = [0, 1, 0, 0, 0] }} }}"),
+                "by_age is",
+            ),
             (
                 "{ consume = 'c', idle = '0s' }, { next = 'c', expect = ['a'] }",
                 "got 0",

@@ -8,6 +8,7 @@ use toml::{Table, Value};
 
 use super::arguments::*;
 use super::consumers::{Cancelled, Consume, Drain, Next, Status};
+use super::dead_letter_statistics::Count;
 use super::producers::{CloseProducer, Produce};
 use super::workers::{NextCall, Return, Work};
 
@@ -62,6 +63,7 @@ pub(super) enum Action {
     Redrive(Redrive),
     Purge(Purge),
     Statistics(Counts),
+    DeadLetterStatistics(Count),
     Explain(Explain),
     Create,
     Consume(Consume),
@@ -174,6 +176,7 @@ impl Action {
             "redrive" => Self::Redrive(fields(table)?),
             "purge" => Self::Purge(fields(table)?),
             "statistics" => Self::Statistics(only(&mut table, verb)?),
+            "dead_letter_statistics" => Self::DeadLetterStatistics(fields(table)?),
             "explain" => Self::Explain(fields(table)?),
             "create" => only::<True>(&mut table, verb).map(|True| Self::Create)?,
             "consume" => Self::Consume(Consume::read(table)?),
@@ -231,6 +234,7 @@ impl Action {
             Self::Peek(peek) => peek.expect.is_some(),
             Self::DeadLetters(list) => list.expect.is_some(),
             Self::Explain(explain) => explain.expect.is_some(),
+            Self::DeadLetterStatistics(count) => count.expect.is_some(),
             _ => true,
         };
         if started || fails || says_what_comes {
@@ -241,7 +245,7 @@ impl Action {
     }
 }
 
-const VERBS: [&str; 47] = [
+const VERBS: [&str; 48] = [
     "send",
     "send_many",
     "receive",
@@ -265,6 +269,7 @@ const VERBS: [&str; 47] = [
     "redrive",
     "purge",
     "statistics",
+    "dead_letter_statistics",
     "explain",
     "create",
     "consume",

@@ -10,13 +10,14 @@ use bytes::Bytes;
 use super::arguments::{AcceptNext, Outgoing, Receive, Redriven, Seen};
 use super::check::{Sight, check_counts, check_end, check_explained, check_seen, check_value};
 use super::consumers::Intake;
+use super::dead_letter_statistics::check_counted;
 use super::producers::check_report;
 use super::step::{Action, Mode, Step};
 use super::workers::Call;
 use super::world::{Checked, World, remove};
 use crate::clock::Timestamp;
 use crate::consumer::{CancelCause, ConsumerStatus, DrainReport};
-use crate::dead_letter::{DeadLetter, RedriveOptions, RedriveReport};
+use crate::dead_letter::{DeadLetter, DeadLetterStatistics, RedriveOptions, RedriveReport};
 use crate::delivery::Delivery;
 use crate::error::Result;
 use crate::message::SendResult;
@@ -43,6 +44,7 @@ pub(super) enum Came {
     Redriven(RedriveReport),
     Purged(u64),
     Statistics(Statistics),
+    DeadLetterStatistics(DeadLetterStatistics),
     Explained(MessageExplanation),
     Intake(Intake),
     ConsumerStatus(ConsumerStatus),
@@ -243,6 +245,13 @@ impl World<'_> {
             Action::Statistics(_) => {
                 going(async move { queue.statistics().await.map(Came::Statistics) })
             }
+            Action::DeadLetterStatistics(count) => {
+                let filter = self.filter(&count.filter)?;
+                going(async move {
+                    let statistics = queue.dead_letter_statistics(filter).await?;
+                    Ok(Came::DeadLetterStatistics(statistics))
+                })
+            }
             Action::Explain(explain) => {
                 let id = self.context().id_of(&explain.body)?;
                 going(async move { queue.explain_message(&id).await.map(Came::Explained) })
@@ -350,6 +359,12 @@ impl World<'_> {
                 check_value("the count", purge.expect, count)
             }
             (Action::Statistics(counts), Came::Statistics(got)) => check_counts(counts, &got),
+            (Action::DeadLetterStatistics(count), Came::DeadLetterStatistics(got)) => {
+                match &count.expect {
+                    Some(wanted) => check_counted(wanted, &got, &self.context()),
+                    None => Ok(()),
+                }
+            }
             (Action::Explain(explain), Came::Explained(got)) => match &explain.expect {
                 Some(wanted) => check_explained(wanted, &got, &self.context()),
                 None => Ok(()),

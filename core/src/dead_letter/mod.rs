@@ -1,10 +1,14 @@
 //! Dead letters: messages that were given up, kept whole, with why and when.
 
+mod statistics;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::message::{Message, MessageId};
+pub(crate) use statistics::Tally;
+pub use statistics::{DeadLetterAge, DeadLetterGroup, DeadLetterStatistics, OTHERS};
 
 /// Reasons this library gives itself; every other reason is the caller's own.
 pub mod reason {

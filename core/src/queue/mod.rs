@@ -1,6 +1,7 @@
 //! A queue as a program uses it: checks, metrics and errors with their place, around the port.
 
 mod breaker;
+mod dead_letters;
 pub mod explain;
 mod observe;
 mod options;
@@ -28,7 +29,6 @@ use crate::consumer::{
     Batch, BatchOptions, Consumer, ConsumerOptions, Failure, Failures, Hold, Keep, Keeper, Kept,
     MemoryWatch, Worker,
 };
-use crate::dead_letter::{DeadLetter, DeadLetterFilter, RedriveOptions, RedriveReport, pause};
 use crate::delivery::Delivery;
 use crate::error::{Error, Result};
 use crate::message::{Message, SendResult};
@@ -270,83 +270,6 @@ impl Queue {
         self.require("peek", Capability::Peek)?;
         let reply = self.0.provider.peek(after, max.min(MAX_RECEIVE));
         self.finish("peek", reply, same).await
-    }
-
-    /// Lists up to `max` dead letters, oldest first, from after a number on.
-    pub async fn dead_letters(
-        &self,
-        filter: DeadLetterFilter,
-        after: Option<u64>,
-        max: u32,
-    ) -> Result<Vec<DeadLetter>> {
-        self.require("dead_letters", Capability::DeadLetterList)?;
-        let max = max.min(MAX_RECEIVE);
-        let reply = self.0.provider.dead_letters(filter, after, max);
-        self.finish("dead_letters", reply, same).await
-    }
-
-    /// Sends dead letters back, oldest first: their budget is whole again, and the header
-    /// `qrt-redrive-count` counts. Stopped in the middle, nothing is lost: go on after `last`.
-    pub async fn redrive(&self, options: RedriveOptions) -> Result<RedriveReport> {
-        self.require("redrive", Capability::Redrive)?;
-        let mut report = RedriveReport {
-            last: options.after,
-            ..RedriveReport::default()
-        };
-        // What dies again meanwhile is not sent back twice.
-        let mut left = options.max.unwrap_or(u64::MAX);
-        if self.0.capabilities.has(Capability::Statistics) {
-            left = left.min(self.statistics().await?.dead);
-        }
-        let step = if options.per_second.is_some() {
-            1
-        } else {
-            1000
-        };
-        while left > 0 {
-            let max = left.min(step) as u32;
-            let filter = options.filter.clone();
-            let done = if options.dry_run {
-                self.dry_redrive(filter, report.last, max).await?
-            } else {
-                let reply = self.0.provider.redrive(filter, report.last, max);
-                self.finish("redrive", reply, same).await?
-            };
-            let looked_at_more = done.last.is_some() && done.last != report.last;
-            left -= done.matched.min(left);
-            report.matched += done.matched;
-            report.redriven += done.redriven;
-            report.failed.extend(done.failed);
-            report.last = done.last.or(report.last);
-            if done.matched == 0 && !looked_at_more {
-                break;
-            }
-            if let Some(rate) = options.per_second.filter(|_| left > 0 && done.matched > 0) {
-                self.0.client.sleep(pause(rate)).await;
-            }
-        }
-        Ok(report)
-    }
-
-    async fn dry_redrive(
-        &self,
-        filter: DeadLetterFilter,
-        after: Option<u64>,
-        max: u32,
-    ) -> Result<RedriveReport> {
-        let letters = self.dead_letters(filter, after, max).await?;
-        Ok(RedriveReport {
-            matched: letters.len() as u64,
-            last: letters.last().map(|letter| letter.number),
-            ..RedriveReport::default()
-        })
-    }
-
-    /// Deletes dead letters for good. Answers how many.
-    pub async fn purge_dead_letters(&self, filter: DeadLetterFilter) -> Result<u64> {
-        self.require("purge_dead_letters", Capability::Purge)?;
-        let reply = self.0.provider.purge_dead_letters(filter);
-        self.finish("purge_dead_letters", reply, same).await
     }
 
     /// Counts and ages at this moment.

@@ -70,8 +70,12 @@ impl State {
             && found.len() < max
         {
             next = self.dead.after(&self.entries, index);
+            // Going on in a long listing skips much: quickly.
+            let death = self.entries[index].death.as_deref();
+            if death.is_none_or(|death| after.is_some_and(|after| death.number <= after)) {
+                continue;
+            }
             if let Some(letter) = self.letter(index, source, clock)
-                && after.is_none_or(|after| letter.number > after)
                 && filter.matches(&letter)
             {
                 found.push((index, letter));
