@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::gate::Standing;
 use super::scale::{Load, Reason, Scale};
 use super::shared::Shared;
@@ -19,7 +21,12 @@ pub(super) fn start(shared: &Arc<Shared>) {
     let Some(least) = shared.options.min_concurrency else {
         return;
     };
+    let mut standing = shared.standing.subscribe();
+    if !standing.borrow().is_free() {
+        standing.mark_changed();
+    }
     let scaled = Scaled {
+        standing,
         scale: Scale::new(least as usize, shared.options.hands() as usize),
         metrics: shared.queue.metrics().concurrency(),
         shared: shared.clone(),
@@ -31,6 +38,8 @@ pub(super) fn start(shared: &Arc<Shared>) {
 
 struct Scaled {
     shared: Arc<Shared>,
+    /// From a free one every change is to one that holds it back.
+    standing: watch::Receiver<Standing>,
     scale: Scale,
     metrics: ConcurrencyMetrics,
 }
@@ -45,14 +54,11 @@ impl Scaled {
     async fn look_again_and_again(&mut self, mut since: Tick) {
         let shared = self.shared.clone();
         let cooldown = shared.options.scale_cooldown.unwrap_or(COOLDOWN);
-        let mut standing = shared.standing.subscribe();
         loop {
-            let held_back = async {
-                let _ = standing.wait_for(|standing| !standing.is_free()).await;
-            };
             tokio::select! {
                 biased;
-                () = held_back => {
+                // Also when that is over already.
+                _ = self.standing.changed() => {
                     self.wait_until_free().await;
                     // What was counted meanwhile tells nothing.
                     since = shared.queue.clock().now();
@@ -67,6 +73,15 @@ impl Scaled {
             let before = self.scale.limit;
             let why = self.scale.look(load, waiting, now.since(since));
             self.apply(before, why);
+            let (queue, limit, waits) = (shared.queue.name(), self.scale.limit, waiting > 0);
+            tracing::debug!(
+                queue,
+                limit,
+                in_use = load.peak,
+                done = load.done,
+                waits,
+                "looked at its load"
+            );
             since = now;
         }
     }
@@ -74,15 +89,14 @@ impl Scaled {
     /// Waits until nothing holds the consumer back. A breaker that opened, and memory that is over
     /// its limit, may come of too many hands: then it begins again with the least.
     async fn wait_until_free(&mut self) {
-        let mut standing = self.shared.standing.subscribe();
         loop {
-            let now: Standing = *standing.borrow_and_update();
+            let now = *self.standing.borrow_and_update();
             if now.breaker != BreakerState::Closed || now.over_memory {
                 let before = self.scale.limit;
                 let why = self.scale.restart();
                 self.apply(before, why);
             }
-            if now.is_free() || standing.changed().await.is_err() {
+            if now.is_free() || self.standing.changed().await.is_err() {
                 return;
             }
         }
