@@ -67,6 +67,10 @@ pub struct AcceptRequest {
     pub wait: Duration,
     /// How long the session is locked, if not as long as the queue says.
     pub lock: Option<Duration>,
+    /// When no id is given: of the sessions that are free and have work now, one of these rather
+    /// than the one that waited longest. A wish: a provider that cannot tell ignores it, and one that
+    /// heeds it lets nobody starve: a session that is next is overtaken once at most.
+    pub prefer: Option<Arc<HashSet<Arc<str>>>>,
 }
 
 /// A message as the provider delivers it. Boxed where it is made, since it passes many hands.

@@ -156,7 +156,7 @@ impl Consumer {
         given: Option<Arc<SessionHold>>,
     ) -> Self {
         let stop = queue.closing().child_token();
-        let pool = Arc::new(sessions::Pool::new());
+        let pool = Arc::new(sessions::Pool::new(options.max_sessions));
         let shared = Self::make(queue, options, stop, Some(pool.clone()));
         let run = sessions::run(shared.clone(), pool, given);
         shared.queue.spawn(run);

@@ -11,6 +11,9 @@ use crate::message::Message;
 use crate::provider::Terms;
 use crate::settlement::Guard;
 
+/// A preferred session is looked for among so many that are next.
+pub(super) const NEXT_SESSIONS: usize = 32;
+
 /// What the built-in engines can do in every queue.
 const NATIVE: &[Capability] = &[
     Delay,

@@ -257,6 +257,7 @@ impl Queue {
             id: options.id,
             wait: options.wait,
             lock: options.lock,
+            prefer: options.prefer,
         });
         self.finish("accept_session", reply, |queue, lock: Option<_>| {
             lock.map(|lock| Session::new(queue.clone(), lock))

@@ -1,5 +1,6 @@
 //! What is asked of a receive and of an accept, and within which limits.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -120,6 +121,7 @@ pub struct SessionOptions {
     pub(super) id: Option<Arc<str>>,
     pub(super) wait: Duration,
     pub(super) lock: Option<Duration>,
+    pub(super) prefer: Option<Arc<HashSet<Arc<str>>>>,
 }
 
 impl SessionOptions {
@@ -129,6 +131,7 @@ impl SessionOptions {
             id: Some(id.into()),
             wait: Duration::ZERO,
             lock: None,
+            prefer: None,
         }
     }
 
@@ -138,7 +141,15 @@ impl SessionOptions {
             id: None,
             wait: Duration::from_secs(10),
             lock: None,
+            prefer: None,
         }
+    }
+
+    /// Rather one of these: for what stands on the core.
+    #[doc(hidden)]
+    pub fn prefer(mut self, ids: Option<Arc<HashSet<Arc<str>>>>) -> Self {
+        self.prefer = ids;
+        self
     }
 
     /// How long to wait for a session with work; zero looks once.

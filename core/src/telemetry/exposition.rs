@@ -12,8 +12,8 @@ use prometheus_client::registry::Unit;
 use super::breakers::{Breakers, SIDES};
 use super::queues::Queues;
 use super::series::{
-    HANDLED, Histogram, LOST, PROCESSING, RECEIVED, RENEWED, SENT, SESSION, SESSION_WAIT, STALLED,
-    Series, VERBS,
+    HANDLED, Histogram, LOST, PROCESSING, RECEIVED, RENEWED, RESUMED, SENT, SESSION, SESSION_WAIT,
+    STALLED, Series, VERBS,
 };
 
 /// Shows the series of all queues; the registry calls it at each scrape.
@@ -54,6 +54,11 @@ impl Collector for Exposition {
         for (name, help, show) in LOCKS {
             counter(name, help, show)?;
         }
+        counter(
+            "sessions_resumed",
+            "Sessions accepted by a consumer that remembers them",
+            |metric, series| count(metric, &series.labels(), series.counted(RESUMED)),
+        )?;
         counter(
             "breaker_transitions",
             "Times a breaker came to a state, by what it is around",

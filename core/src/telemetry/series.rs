@@ -80,7 +80,9 @@ pub(super) const SESSION_WAIT: Histogram = Histogram {
     at: SESSION.end(),
     bounds: DURATION_BOUNDS,
 };
-const COUNTERS: usize = SESSION_WAIT.end();
+/// Of those accepted, the ones that were held by the same consumer before.
+pub(super) const RESUMED: usize = SESSION_WAIT.end();
+const COUNTERS: usize = RESUMED + 1;
 
 /// Everything that is counted of one queue of one provider.
 #[derive(Debug)]
@@ -227,6 +229,11 @@ impl QueueMetrics {
     /// A consumer accepted a session.
     pub(crate) fn session_accepted(&self) {
         self.0.counters.mine().add(ACCEPTED, 1);
+    }
+
+    /// It was one that this consumer held before.
+    pub(crate) fn session_resumed(&self) {
+        self.0.counters.mine().add(RESUMED, 1);
     }
 
     /// The first message of an accepted session was handed out, after so long.

@@ -64,7 +64,8 @@ pub enum Op {
     /// To one of the coming deadlines: a millisecond before it, to it, or a millisecond past it.
     AdvanceToDeadline(usize, i8),
     AcceptId(u8, Option<Duration>),
-    AcceptNext,
+    /// Whichever, and rather one of these.
+    AcceptNext(Vec<u8>),
     SessionReceive(usize, u32),
     Renew(usize, Option<Duration>),
     State(usize, Option<u8>),
@@ -184,7 +185,7 @@ fn op() -> impl Strategy<Value = Op> {
         8 => (which(), -1..=1i8).prop_map(|(which, by)| Op::AdvanceToDeadline(which, by)),
         4 => (session(), option::weighted(0.3, lock()))
             .prop_map(|(session, lock)| Op::AcceptId(session, lock)),
-        4 => Just(Op::AcceptNext),
+        4 => vec(session(), 0..3).prop_map(Op::AcceptNext),
         8 => (which(), 1..=5u32).prop_map(|(which, max)| Op::SessionReceive(which, max)),
         2 => (which(), option::of(lock())).prop_map(|(which, lock)| Op::Renew(which, lock)),
         1 => (which(), option::of(any::<u8>())).prop_map(|(which, state)| Op::State(which, state)),

@@ -1,6 +1,7 @@
 //! Does each operation to the engine and to the model, and compares.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -55,6 +56,12 @@ impl Run {
     }
 
     pub fn apply(&mut self, op: Op) -> Checked {
+        self.apply_one(op)?;
+        self.model.look_who_waits();
+        Ok(())
+    }
+
+    fn apply_one(&mut self, op: Op) -> Checked {
         match op {
             Op::Send(batch) => self.send(&batch),
             Op::Receive { max, lock } => self.receive(max, lock),
@@ -73,14 +80,14 @@ impl Run {
                 self.advance_to_deadline(which, by);
                 Ok(())
             }
-            Op::AcceptId(..) | Op::AcceptNext if self.fair => {
+            Op::AcceptId(..) | Op::AcceptNext(_) if self.fair => {
                 let accepted = now(self.queue.accept_session(SessionOptions::next()));
                 let kind = accepted.err().map(|error| error.kind());
                 prop_assert_eq!(kind, Some(ErrorKind::Unsupported));
                 Ok(())
             }
             Op::AcceptId(session, lock) => self.accept_id(session, lock),
-            Op::AcceptNext => self.accept_next(),
+            Op::AcceptNext(prefer) => self.accept_next(&prefer),
             Op::SessionReceive(which, max) => self.session_receive(which, max),
             Op::Renew(which, lock) => self.renew(which, lock),
             Op::State(which, state) => self.state(which, state),
@@ -298,18 +305,17 @@ impl Run {
         }
     }
 
-    fn accept_next(&mut self) -> Checked {
-        let options = SessionOptions::next().wait(Duration::ZERO);
+    fn accept_next(&mut self, prefer: &[u8]) -> Checked {
+        let mut options = SessionOptions::next().wait(Duration::ZERO);
+        if !prefer.is_empty() {
+            let names = prefer.iter().map(|session| session_name(*session).into());
+            options = options.prefer(Some(Arc::new(names.collect())));
+        }
         let accepted = now(self.queue.accept_session(options))?;
-        let free = self.model.free_sessions();
-        let Some(accepted) = accepted else {
-            prop_assert!(free.is_empty(), "none of {:?} was handed over", free);
-            return Ok(());
-        };
-        let session = free.into_iter().find(|s| session_name(*s) == accepted.id());
-        prop_assert!(session.is_some(), "{} was handed over", accepted.id());
-        self.model.hold(session.unwrap(), None);
-        self.holders.push(Some(accepted));
+        let id = accepted.as_ref().map(|session| session.id());
+        let checked = self.model.accepted_next(id, prefer);
+        checked.map_err(TestCaseError::fail)?;
+        self.holders.extend(accepted.map(Some));
         Ok(())
     }
 

@@ -7,6 +7,7 @@
 //! Invariant: a session of the pool is let go only when none of its deliveries is in hand, unless it
 //! was lost or is let go for the sake of such a delivery.
 
+mod before;
 mod turn;
 mod work;
 
@@ -23,9 +24,10 @@ use tokio_util::sync::CancellationToken;
 use super::pump::{stay_away, went_well};
 use super::shared::Shared;
 use crate::clock::Tick;
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, Result};
 use crate::queue::SessionOptions;
 use crate::sessions::SessionHold;
+use before::Before;
 pub(crate) use turn::Turn;
 use work::{After, work};
 
@@ -45,6 +47,7 @@ pub(super) struct Pool {
     accepting: Mutex<u32>,
     /// Sessions that have had enough, and when; of the last breath.
     enough: std::sync::Mutex<VecDeque<(Arc<str>, Tick)>>,
+    before: Before,
     /// Whether a given session was seen to have nothing, since something of it came.
     pub(super) dry: watch::Sender<bool>,
     /// How many are giving back what was fetched ahead. No session is let go meanwhile: that would
@@ -64,12 +67,14 @@ impl Drop for Returning<'_> {
 }
 
 impl Pool {
-    pub(super) fn new() -> Self {
+    /// `max_sessions`: none for a given session.
+    pub(super) fn new(max_sessions: Option<u32>) -> Self {
         Self {
             held: watch::Sender::new(0),
             slots: AtomicU32::new(0),
             accepting: Mutex::new(0),
             enough: Default::default(),
+            before: Before::new(max_sessions.unwrap_or(0)),
             dry: watch::Sender::new(false),
             returning: watch::Sender::new(0),
             parted: CancellationToken::new(),
@@ -197,19 +202,27 @@ async fn stay_away_for(shared: &Shared, time: Duration) {
     let _ = shared.stop.run_until_cancelled(away).await;
 }
 
-fn options(shared: &Shared, wait: Duration) -> SessionOptions {
-    let options = SessionOptions::next().wait(wait);
-    match shared.options.lock {
-        Some(lock) => options.lock(lock),
-        None => options,
+/// Asks for a session that has work, and rather for one that was held before.
+async fn ask(shared: &Shared, pool: &Pool, wait: Duration) -> Result<Option<Arc<SessionHold>>> {
+    let mut options = SessionOptions::next().wait(wait).prefer(pool.before.ids());
+    if let Some(lock) = shared.options.lock {
+        options = options.lock(lock);
     }
+    let session = shared.queue.accept_session(options).await?;
+    let hold = session.map(|session| session.into_hold());
+    if hold
+        .as_ref()
+        .is_some_and(|hold| pool.before.forget(&hold.lock().id))
+    {
+        shared.queue.metrics().session_resumed();
+    }
+    Ok(hold)
 }
 
 /// Takes a session that waits for a slot now, and not just since it had enough itself.
 async fn accept_waiting(shared: &Shared, pool: &Pool) -> Option<Arc<SessionHold>> {
-    let accepted = shared.queue.accept_session(options(shared, Duration::ZERO));
     // Whatever it failed with comes up again when one is waited for.
-    let hold = accepted.await.ok().flatten()?.into_hold();
+    let hold = ask(shared, pool, Duration::ZERO).await.ok().flatten()?;
     if pool.had_enough(&hold.lock().id, shared.queue.clock().now()) {
         let _ = hold.close().await;
         return None;
@@ -224,13 +237,12 @@ async fn accept(shared: &Shared, pool: &Pool) -> Option<Arc<SessionHold>> {
         let mut standing = shared.standing.subscribe();
         loop {
             let _ = standing.wait_for(|standing| !standing.is_shut()).await;
-            let options = options(shared, shared.options.wait);
-            match shared.queue.accept_session(options).await {
-                Ok(session) => {
+            match ask(shared, pool, shared.options.wait).await {
+                Ok(hold) => {
                     *failures = 0;
                     went_well(shared);
-                    if let Some(session) = session {
-                        return Some(session.into_hold());
+                    if hold.is_some() {
+                        return hold;
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::Closed => {

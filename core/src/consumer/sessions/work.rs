@@ -28,6 +28,8 @@ pub(super) enum After {
 /// Why a session is not worked at any more.
 enum End {
     After(After),
+    /// It had nothing more.
+    Dry(After),
     Lost(Error),
     /// One of its deliveries is in nobody's hands, or in those of somebody who hangs.
     LetGo,
@@ -53,7 +55,7 @@ pub(super) async fn work(
         let _ = shared.release(&rest).await;
     }
     drop(rest);
-    if let End::After(after) = &end {
+    if let End::After(after) | End::Dry(after) = &end {
         if matches!(after, After::Nothing) {
             seat.intake = None;
         }
@@ -71,12 +73,15 @@ pub(super) async fn work(
     }
     if turn.pooled {
         pool.returned().await;
+        if matches!(end, End::Dry(_)) {
+            pool.before.remember(turn.id());
+        }
         // One that was lost is nobody's any more.
         let _ = turn.hold().close().await;
     }
     drop(counted);
     match end {
-        End::After(after) => after,
+        End::After(after) | End::Dry(after) => after,
         _ if turn.pooled => After::Any,
         _ => After::Nothing,
     }
@@ -153,7 +158,7 @@ async fn receive_all(shared: &Arc<Shared>, pool: &Pool, turn: &Arc<Turn>) -> End
             tokio::select! {
                 () = room => {}
                 () = turn.changed.notified() => {}
-                () = idle, if is_quiet && turn.pooled => return End::After(After::Any),
+                () = idle, if is_quiet && turn.pooled => return End::Dry(After::Any),
             }
             continue;
         }
@@ -169,7 +174,7 @@ async fn receive_all(shared: &Arc<Shared>, pool: &Pool, turn: &Arc<Turn>) -> End
             received = receive(shared, turn, want, wait) => received,
             () = changed(shared, turn, is_quiet) => continue,
             () = room, if shared.fetches_on_demand() => continue,
-            after = idle(shared, pool, turn, dry) => return End::After(after),
+            after = idle(shared, pool, turn, dry) => return End::Dry(after),
         };
         match received {
             Ok(0) if wait.is_zero() => {

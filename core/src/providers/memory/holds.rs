@@ -15,17 +15,23 @@ use crate::providers::embedded::{foreign, hold_is_over};
 use crate::settlement::{Guard, Receipt};
 
 impl State {
-    /// Takes the session of the id asked for, or else the next one that has work.
+    /// Takes the session of the id asked for, or else the next one that has work, or a preferred one.
     pub(super) fn accept(
         &mut self,
         request: &AcceptRequest,
         now: Tick,
     ) -> Result<Option<SessionLock>> {
         let index = match &request.id {
-            None => match self.sessions.pop_ring() {
-                Some(index) => index,
-                None => return Ok(None),
-            },
+            None => {
+                let next = match &request.prefer {
+                    None => self.sessions.pop_ring(),
+                    Some(prefer) => self.sessions.pop_ring_of(prefer),
+                };
+                match next {
+                    Some(index) => index,
+                    None => return Ok(None),
+                }
+            }
             Some(id) => {
                 let index = self.sessions.find_or_add(id);
                 if self.sessions[index].is_taken() {

@@ -2,7 +2,8 @@
 //! session; the ring holds the sessions that have something to hand out, in turn. Where sessions are
 //! fair groups, nobody takes one, and messages without a session are one more of them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::iter::successors;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use tokio::sync::Notify;
 use super::entry::{Entries, Place};
 use super::list::{Arena, Link, List};
 use crate::clock::Tick;
+use crate::providers::embedded::NEXT_SESSIONS;
 
 /// List kind: sessions with something to hand out and no holder.
 #[derive(Debug)]
@@ -108,6 +110,8 @@ pub(super) struct Session {
     pub(super) hold: Option<Box<Hold>>,
     pub(super) state: Option<Bytes>,
     in_ring: bool,
+    /// While it is in the ring: it was the first, and another one was taken.
+    overtaken: bool,
     ring: Link,
 }
 
@@ -201,6 +205,7 @@ impl Sessions {
             hold: None,
             state: None,
             in_ring: false,
+            overtaken: false,
             ring: Link::default(),
         }) as u32;
         self.by_id.insert(id.clone(), index);
@@ -210,6 +215,25 @@ impl Sessions {
     /// The next free session with something to hand out. It leaves the ring.
     pub(super) fn pop_ring(&mut self) -> Option<u32> {
         let index = self.ring.pop_front(&mut self.slots)?;
+        self[index].in_ring = false;
+        Some(index)
+    }
+
+    /// As [`Sessions::pop_ring`], but rather the first of these among those that are next. The one
+    /// whose turn it is lets another one pass once.
+    pub(super) fn pop_ring_of(&mut self, prefer: &HashSet<Arc<str>>) -> Option<u32> {
+        let first = self.ring.front()?;
+        if self[first].overtaken {
+            return self.pop_ring();
+        }
+        let after = |index: &u32| self.ring.after(&self.slots, *index);
+        let mut next = successors(Some(first), after).take(NEXT_SESSIONS);
+        let preferred = next.find(|index| prefer.contains(&self[*index].id));
+        let Some(index) = preferred.filter(|index| *index != first) else {
+            return self.pop_ring();
+        };
+        self[first].overtaken = true;
+        self.ring.remove(&mut self.slots, index);
         self[index].in_ring = false;
         Some(index)
     }
@@ -243,6 +267,7 @@ impl Sessions {
         if wants && !in_ring {
             self.ring.push_back(&mut self.slots, index);
             self[index].in_ring = true;
+            self[index].overtaken = false;
         } else if !wants && in_ring {
             self.ring.remove(&mut self.slots, index);
             self[index].in_ring = false;

@@ -9,7 +9,7 @@ use crate::dead_letter::reason;
 use crate::error::Result;
 use crate::provider::{ReceiveRequest, SessionLock};
 use crate::providers::embedded::{foreign, hold_is_over, over};
-use crate::providers::file::index::layout::{Message, NEVER, NIL, Queue, flag, standing};
+use crate::providers::file::index::layout::{Message, NEVER, NIL, Queue, flag, ring, standing};
 use crate::providers::file::index::list;
 use crate::providers::file::index::region::Cell;
 use crate::providers::file::log::record::nanos;
@@ -138,7 +138,7 @@ impl Step<'_> {
         if more {
             list::push_back::<list::Ring>(self.r, &queue.ring, id);
         }
-        self.set(&group.in_ring, u32::from(more));
+        self.set(&group.in_ring, if more { ring::IN } else { ring::OUT });
         message
     }
 

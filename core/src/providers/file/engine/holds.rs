@@ -13,7 +13,7 @@ use crate::settlement::{Guard, Receipt};
 use std::time::Duration;
 
 impl Step<'_> {
-    /// Takes the session of the id asked for, or else the next one that has work.
+    /// Takes the session of the id asked for, or else the next one that has work, or a preferred one.
     pub(in crate::providers::file) fn accept(
         &mut self,
         queue_id: u32,
@@ -21,10 +21,16 @@ impl Step<'_> {
     ) -> Result<Option<SessionLock>> {
         let queue = self.queue(queue_id);
         let id = match &request.id {
-            None => match self.pop_ring(queue) {
-                Some(id) => id,
-                None => return Ok(None),
-            },
+            None => {
+                let next = match &request.prefer {
+                    None => self.pop_ring(queue),
+                    Some(prefer) => self.pop_ring_of(queue, prefer),
+                };
+                match next {
+                    Some(id) => id,
+                    None => return Ok(None),
+                }
+            }
             Some(name) => {
                 let id = self.find_or_add_session(queue_id, name)?;
                 let session = self.session(id);

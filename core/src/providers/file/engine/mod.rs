@@ -18,6 +18,7 @@ mod holds;
 mod members;
 mod moves;
 pub(super) mod queues;
+mod ring;
 mod send;
 pub(super) mod step;
 mod waiters;

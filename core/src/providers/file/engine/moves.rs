@@ -13,7 +13,7 @@ use super::step::Step;
 use crate::dead_letter::reason;
 use crate::error::Result;
 use crate::providers::file::index::layout::{
-    Lane, Message, NEVER, NIL, Queue, Session, flag, standing, wait,
+    Lane, Message, NEVER, NIL, Queue, Session, flag, ring, standing, wait,
 };
 use crate::providers::file::index::region::Cell;
 use crate::providers::file::index::{list, pool, tree};
@@ -309,13 +309,13 @@ impl Step<'_> {
         }
         let fair = queue.fair_groups.get() != 0;
         let wants = flows && !is_held && (fair || session.in_flight.get() == 0);
-        let in_ring = session.in_ring.get() != 0;
+        let in_ring = session.in_ring.get() != ring::OUT;
         if wants && !in_ring {
             list::push_back::<list::Ring>(self.r, &queue.ring, id);
+            self.set(&session.in_ring, ring::IN);
         } else if !wants && in_ring {
-            list::remove::<list::Ring>(self.r, &queue.ring, id);
+            self.leave_ring(queue, id);
         }
-        self.set(&session.in_ring, u32::from(wants));
         if wants && !fair {
             self.wake(queue_id, wait::MESSAGE, session.lane.len.get());
             self.wake(queue_id, wait::SESSION, 1);
@@ -331,13 +331,6 @@ impl Step<'_> {
             self.sub32(&queue.sessions_len, 1);
             pool::free::<Session>(self.r, id);
         }
-    }
-
-    /// The next free session with something to hand out. It leaves the ring.
-    pub(super) fn pop_ring(&self, queue: &Queue) -> Option<u32> {
-        let id = list::pop_front::<list::Ring>(self.r, &queue.ring)?;
-        self.set(&self.session(id).in_ring, 0);
-        Some(id)
     }
 
     /// Whether the sessions of a queue are fair groups.
@@ -437,9 +430,10 @@ pub(in crate::providers::file) fn words(bytes: &[u8]) -> impl Iterator<Item = u6
 
 /// A text that is kept as words.
 pub(in crate::providers::file) fn text(cells: &[impl Cell<Value = u64>], len: u32) -> String {
-    let bytes: Vec<u8> = cells.iter().flat_map(|c| c.get().to_le_bytes()).collect();
-    let len = (len as usize).min(bytes.len());
-    String::from_utf8_lossy(&bytes[..len]).into_owned()
+    let words = cells.iter().take((len as usize).div_ceil(8));
+    let mut bytes: Vec<u8> = words.flat_map(|c| c.get().to_le_bytes()).collect();
+    bytes.truncate(len as usize);
+    String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())
 }
 
 impl Session {

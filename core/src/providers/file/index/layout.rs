@@ -324,6 +324,7 @@ pub(in crate::providers::file) struct Session {
     pub queue: Cell32,
     pub hash: Cell64,
     pub id_len: Cell32,
+    /// One of `ring`.
     pub in_ring: Cell32,
     pub id: [Cell64; 16],
     pub lane: Lane,
@@ -352,6 +353,14 @@ pub(in crate::providers::file) struct Session {
     pub of_holder: Link,
 }
 node!(Session, 3);
+
+/// Where a session stands among those that have something to hand out and no holder.
+pub(in crate::providers::file) mod ring {
+    pub(in crate::providers::file) const OUT: u32 = 0;
+    pub(in crate::providers::file) const IN: u32 = 1;
+    /// It was the first, and another one was taken.
+    pub(in crate::providers::file) const OVERTAKEN: u32 = 2;
+}
 
 /// A dedup id within its window.
 #[repr(C)]
