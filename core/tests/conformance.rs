@@ -8,6 +8,8 @@ mod common;
 mod folder;
 
 use std::process::ExitCode;
+#[cfg(feature = "file")]
+use std::{ffi::OsString, process::Command};
 
 use queue_runtime_core::conformance::{Store, Target};
 use queue_runtime_core::{Clock, Runtime, RuntimeConfig};
@@ -15,18 +17,18 @@ use queue_runtime_core::{Clock, Runtime, RuntimeConfig};
 #[cfg(feature = "file")]
 use folder::Folder;
 
-fn runtime(clock: fn() -> Clock) -> queue_runtime_core::Result<Runtime> {
+fn runtime(clock: Clock) -> queue_runtime_core::Result<Runtime> {
     // Of one thread, background work is done in its order: `pending` sees all that is due.
     let config = RuntimeConfig {
         worker_threads: Some(1),
         ..RuntimeConfig::default()
     };
-    Runtime::with_clock(config, clock())
+    Runtime::with_clock(config, clock)
 }
 
 fn memory(provider: &str, clock: fn() -> Clock) -> Target {
     Target::new(provider, move || {
-        Ok(Store::new(runtime(clock)?, "memory:conformance"))
+        Ok(Store::new(runtime(clock())?, "memory:conformance"))
     })
 }
 
@@ -34,7 +36,7 @@ fn memory(provider: &str, clock: fn() -> Clock) -> Target {
 fn file(provider: &str, clock: fn() -> Clock) -> Target {
     Target::new(provider, move || {
         let folder = Folder::new();
-        Ok(Store::new(runtime(clock)?, folder.url("")).guard(folder))
+        Ok(Store::new(runtime(clock())?, folder.url("")).guard(folder))
     })
 }
 
@@ -44,83 +46,113 @@ fn file(provider: &str, clock: fn() -> Clock) -> Target {
 fn two_stores(provider: &str, clock: fn() -> Clock) -> Target {
     Target::new(provider, move || {
         let folder = Folder::new();
-        let store = Store::new(runtime(clock)?, folder.url(""));
-        Ok(store.other(runtime(clock)?).guard(folder))
+        let store = Store::new(runtime(clock())?, folder.url(""));
+        Ok(store.other(runtime(clock())?).guard(folder))
     })
 }
 
 /// The clients but the first live in another process, which this program is as well.
 #[cfg(feature = "file")]
-fn two_processes(provider: &str, clock: fn() -> Clock) -> Target {
-    Target::new(provider, move || {
+fn two_processes(provider: &str, clock: fn() -> Clock, second: &Second) -> Target {
+    let command = second.command.clone();
+    let target = Target::new(provider, move || {
         let folder = Folder::new();
-        let url = folder.url("");
-        let store = Store::new(runtime(clock)?, &*url).beside(move || {
-            let own = || std::env::current_exe().expect("this program has a path");
-            let program = std::env::var_os(BESIDE).map_or_else(own, Into::into);
-            let mut command = std::process::Command::new(program);
-            let kind = if clock().is_virtual() {
-                VIRTUAL
-            } else {
-                SYSTEM
-            };
-            command.env(kind, &url);
-            command
-        });
-        Ok(store.guard(folder))
-    })
+        let store = Store::new(runtime(clock())?, folder.url("")).guard(folder);
+        let command = command.clone();
+        Ok(store.beside(move || {
+            let mut beside = Command::new(&command[0]);
+            beside.args(&command[1..]).env(FOLLOW, "1");
+            beside
+        }))
+    });
+    match &second.language {
+        Some(language) => target.beside(language),
+        None => target,
+    }
 }
 
-/// The variable with the program that is the second process: this one, built for another C library.
+/// The variable with another second process than this program: its language, and the command that
+/// starts it, with blanks between.
 #[cfg(feature = "file")]
 const BESIDE: &str = "QRT_CONFORMANCE_BESIDE";
-/// The variables with the URL of the store that a second process works in, by its clock.
+/// The variable by which this program knows that it is the second process.
 #[cfg(feature = "file")]
-const VIRTUAL: &str = "QRT_CONFORMANCE_VIRTUAL";
-#[cfg(feature = "file")]
-const SYSTEM: &str = "QRT_CONFORMANCE_SYSTEM";
+const FOLLOW: &str = "QRT_CONFORMANCE_FOLLOW";
 
-/// What the second process does, if this is one.
+/// What the second process is.
 #[cfg(feature = "file")]
-fn second_process() -> Option<ExitCode> {
-    let url = |variable| std::env::var(variable);
-    let (url, clock): (String, fn() -> Clock) = match (url(VIRTUAL), url(SYSTEM)) {
-        (Ok(url), _) => (url, Clock::new_virtual),
-        (_, Ok(url)) => (url, Clock::system),
-        _ => return None,
-    };
-    let store = runtime(clock).map(|runtime| Store::new(runtime, url));
-    let served = store
-        .map_err(|e| e.to_string())
-        .and_then(queue_runtime_core::conformance::serve);
-    Some(match served {
+struct Second {
+    /// Where it is another program.
+    language: Option<String>,
+    command: Vec<OsString>,
+}
+
+#[cfg(feature = "file")]
+impl Second {
+    fn another() -> Option<Self> {
+        let text = std::env::var(BESIDE).ok()?;
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let [language, command @ ..] = &words[..] else {
+            panic!("{BESIDE} is a language and a command");
+        };
+        assert!(!command.is_empty(), "{BESIDE} has no command: {text:?}");
+        Some(Self {
+            language: Some((*language).to_owned()),
+            command: command.iter().map(OsString::from).collect(),
+        })
+    }
+
+    fn this_program() -> Self {
+        let program = std::env::current_exe().expect("this program has a path");
+        Self {
+            language: None,
+            command: vec![program.into_os_string()],
+        }
+    }
+
+    fn targets(&self) -> [Target; 2] {
+        let real_time = "file-two-processes-real-time";
+        [
+            two_processes("file-two-processes", Clock::new_virtual, self),
+            two_processes(real_time, Clock::system, self),
+        ]
+    }
+}
+
+/// What the second process does.
+#[cfg(feature = "file")]
+fn follow() -> ExitCode {
+    let store = |url, clock| Ok(Store::new(runtime(clock)?, url));
+    match queue_runtime_core::conformance::follow(store) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
             ExitCode::FAILURE
         }
-    })
+    }
 }
 
 fn main() -> ExitCode {
     #[cfg(feature = "file")]
-    if let Some(code) = second_process() {
-        return code;
+    if std::env::var_os(FOLLOW).is_some() {
+        return follow();
     }
-    common::conformance([
+    #[cfg(feature = "file")]
+    if let Some(another) = Second::another() {
+        return common::conformance(another.targets());
+    }
+    let mut targets = vec![
         memory("memory", Clock::new_virtual),
         memory("memory-real-time", Clock::system),
-        #[cfg(feature = "file")]
+    ];
+    #[cfg(feature = "file")]
+    targets.extend([
         file("file", Clock::new_virtual),
-        #[cfg(feature = "file")]
         file("file-real-time", Clock::system),
-        #[cfg(feature = "file")]
         two_stores("file-two-stores", Clock::new_virtual),
-        #[cfg(feature = "file")]
         two_stores("file-two-stores-real-time", Clock::system),
-        #[cfg(feature = "file")]
-        two_processes("file-two-processes", Clock::new_virtual),
-        #[cfg(feature = "file")]
-        two_processes("file-two-processes-real-time", Clock::system),
-    ])
+    ]);
+    #[cfg(feature = "file")]
+    targets.extend(Second::this_program().targets());
+    common::conformance(targets)
 }

@@ -1,91 +1,101 @@
 //! A second process that takes the steps of every client but the first, as it is told over a pipe.
-//!
-//! Both processes know the scenario; an order is the number of a step, with what earlier steps of
-//! the other side made known, and the answer is what the step failed with, and what it has now.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::collections::BTreeSet;
+use std::io::{self, BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread::{JoinHandle, spawn};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-use super::scenario::{Scenario, scenarios};
+use super::background::PATIENCE;
+use super::orders::{Answer, Begin, Names, Order, Take};
+use super::scenario::Scenario;
 use super::step::{Action, Mode, Step};
-use super::target::Store;
 use super::world::{CLIENT, Checked, World};
 use crate::clock::Tick;
-use crate::message::MessageId;
 
-#[derive(Serialize, Deserialize)]
-enum Order {
-    /// Takes the step of this number.
-    Take {
-        step: usize,
-        /// What this process has now under names that the other one had.
-        forget: Names,
-        known: Known,
-    },
-    /// Time has come to this moment, of a virtual clock.
-    CatchUp { to: u64 },
-}
-
-#[derive(Serialize, Deserialize)]
-struct Answer {
-    error: Option<String>,
-    names: Names,
-    known: Known,
-}
-
-/// What later steps call by name.
-#[derive(Clone, Default, Serialize, Deserialize)]
-struct Names {
-    deliveries: BTreeSet<String>,
-    sessions: BTreeSet<String>,
-    consumers: BTreeSet<String>,
-    background: BTreeSet<String>,
-}
-
-/// What later steps of either process may speak of.
-#[derive(Default, Serialize, Deserialize)]
-struct Known {
-    ids: BTreeMap<String, String>,
-    made: BTreeSet<String>,
-    cursors: Vec<(Vec<u8>, u64)>,
-}
+/// How long the other process may say nothing, which gives up a step itself.
+const SILENCE: Duration = PATIENCE.saturating_mul(2);
 
 /// The other process, as this one sees it. Killed when dropped.
 pub(super) struct Beside {
     process: Child,
-    told: ChildStdin,
-    says: BufReader<ChildStdout>,
+    /// It ends when this is closed.
+    told: Option<ChildStdin>,
+    says: Receiver<io::Result<String>>,
+    complains: Option<JoinHandle<String>>,
     names: Names,
 }
 
 impl Beside {
-    /// Starts it; what comes of the command has to call [`serve`].
-    fn start(mut command: Command, scenario: &Scenario) -> std::io::Result<Self> {
+    fn start(mut command: Command) -> io::Result<Self> {
         let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut process = pipes.spawn()?;
-        let pipes = process.stdin.take().zip(process.stdout.take());
-        let (mut told, says) = pipes.ok_or(std::io::ErrorKind::BrokenPipe)?;
-        writeln!(told, "{}", scenario.name)?;
+        let mut process = pipes.stderr(Stdio::piped()).spawn()?;
+        let pipes = (
+            process.stdin.take(),
+            process.stdout.take(),
+            process.stderr.take(),
+        );
+        let (Some(told), Some(answers), Some(complaints)) = pipes else {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        };
+        let (line, says) = channel();
+        spawn(move || {
+            let mut lines = BufReader::new(answers).lines();
+            lines.try_for_each(|read| line.send(read))
+        });
+        let complains = spawn(move || io::read_to_string(complaints).unwrap_or_default());
         Ok(Self {
             process,
-            told,
-            says: BufReader::new(says),
+            told: Some(told),
+            says,
+            complains: Some(complains),
             names: Names::default(),
         })
     }
 
     fn ask(&mut self, order: &Order) -> Checked<Answer> {
-        let gone = |e: std::io::Error| format!("the other process: {e}");
         let order = serde_json::to_string(order).map_err(|e| e.to_string())?;
-        writeln!(self.told, "{order}").map_err(gone)?;
-        let mut line = String::new();
-        self.says.read_line(&mut line).map_err(gone)?;
+        if let Some(told) = &mut self.told {
+            // Who is gone hears nothing, and says nothing.
+            let _ = writeln!(told, "{order}");
+        }
+        let line = match self.says.recv_timeout(SILENCE) {
+            Ok(line) => line.map_err(|e| format!("the other process: {e}"))?,
+            Err(RecvTimeoutError::Timeout) => return Err(self.killed("says nothing")),
+            Err(RecvTimeoutError::Disconnected) => return Err(self.ended()?),
+        };
         let answer = serde_json::from_str(&line);
-        answer.map_err(|e| format!("the other process said {line:?}: {e}"))
+        answer.map_err(|e| self.killed(&format!("said {line:?}: {e}")))
+    }
+
+    /// Has it end by itself, which must end well.
+    fn end(mut self) -> Checked<()> {
+        drop(self.told.take());
+        match self.says.recv_timeout(SILENCE) {
+            Ok(line) => Err(self.killed(&format!("said at its end: {line:?}"))),
+            Err(RecvTimeoutError::Timeout) => Err(self.killed("does not end")),
+            Err(RecvTimeoutError::Disconnected) => match self.process.wait() {
+                Ok(status) if status.success() => Ok(()),
+                _ => Err(self.ended()?),
+            },
+        }
+    }
+
+    /// What became of it, now that it has ended.
+    fn ended(&mut self) -> Checked<String> {
+        let status = self.process.wait().map_err(|e| e.to_string())?;
+        Ok(self.in_its_words(&format!("ended with {status}")))
+    }
+
+    fn killed(&mut self, why: &str) -> String {
+        let _ = self.process.kill();
+        self.in_its_words(why)
+    }
+
+    fn in_its_words(&mut self, why: &str) -> String {
+        let words = self.complains.take().and_then(|words| words.join().ok());
+        format!("the other process {why}\n{}", words.unwrap_or_default())
     }
 }
 
@@ -94,33 +104,6 @@ impl Drop for Beside {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
-}
-
-/// Takes steps of a scenario in this store, as the process says that started this one, until it
-/// goes. Waits; not to be called on a thread of a tokio runtime.
-///
-/// # Errors
-///
-/// A text that says what was told and makes no sense.
-pub fn serve(store: Store) -> Result<(), String> {
-    let mut lines = std::io::stdin().lock().lines();
-    let mut line = || lines.next().transpose().map_err(|e| e.to_string());
-    let name = line()?.ok_or("no scenario was named")?;
-    let all = scenarios()?;
-    let scenario = all.iter().find(|scenario| scenario.name == name);
-    let scenario = scenario.ok_or_else(|| format!("there is no scenario {name}"))?;
-    let mut world = World::in_store(store, Duration::ZERO, scenario);
-    let runtime = world.store.runtime().clone();
-    let work = async {
-        while let Some(line) = line()? {
-            let order = serde_json::from_str(&line).map_err(|e| format!("{line}: {e}"))?;
-            let answer = world.obey(order).await;
-            let answer = serde_json::to_string(&answer).map_err(|e| e.to_string())?;
-            println!("{answer}");
-        }
-        Ok(())
-    };
-    runtime.block_on(work).map_err(|e| e.to_string())?
 }
 
 impl Scenario {
@@ -142,25 +125,8 @@ fn client_of(step: &Step) -> Option<&str> {
 }
 
 impl World<'_> {
-    /// Takes a step in the other process, if it is one of its.
-    pub(super) fn take_beside(&mut self, index: usize, step: &Step) -> Option<Checked<()>> {
-        self.is_beside(step).then(|| self.tell(index))
-    }
-
-    /// The other process moves its clock as well, and does what is due.
-    pub(super) fn catch_up_beside(&mut self) -> Checked<()> {
-        let to = self.store.runtime().clock().now().0;
-        match &mut self.beside {
-            Some(beside) => beside
-                .ask(&Order::CatchUp { to })?
-                .error
-                .map_or(Ok(()), Err),
-            None => Ok(()),
-        }
-    }
-
     /// Whether a step is taken in the other process: its client lives there, or what it names.
-    fn is_beside(&self, step: &Step) -> bool {
+    pub(super) fn is_beside(&self, step: &Step) -> bool {
         if !self.store.has_beside() {
             return false;
         }
@@ -206,7 +172,9 @@ impl World<'_> {
     }
 
     /// Has the other process take a step, and learns what came of it.
-    fn tell(&mut self, step: usize) -> Checked<()> {
+    pub(super) async fn take_beside(&mut self, step: &Step) -> Checked<()> {
+        // What was let go here is done before that.
+        self.turn().await;
         let mut beside = match self.beside.take() {
             Some(beside) => beside,
             None => self.start_beside()?,
@@ -220,19 +188,32 @@ impl World<'_> {
             sessions: both(&here.sessions, &beside.names.sessions),
             ..Names::default()
         };
-        let known = self.known();
-        let answer = beside.ask(&Order::Take {
-            step,
+        let answer = beside.ask(&Order::Take(Take {
+            step: step.written.clone(),
             forget,
-            known,
-        })?;
+            known: self.known(),
+        }))?;
         // A later delivery of the same name takes the name over.
         self.deliveries
             .retain(|name, _| !answer.names.deliveries.contains(name));
         self.learn(answer.known);
+        self.too_late |= answer.too_late;
         beside.names = answer.names;
         self.beside = Some(beside);
-        answer.error.map_or(Ok(()), Err)
+        failed(answer.error)
+    }
+
+    /// So much time passes in the other process, which does what is due.
+    pub(super) fn advance_beside(&mut self, by: Duration) -> Checked<()> {
+        match &mut self.beside {
+            Some(beside) => failed(beside.ask(&Order::Advance(millis(by)))?.error),
+            None => Ok(()),
+        }
+    }
+
+    /// The other process ends with the scenario.
+    pub(super) fn end_beside(&mut self) -> Checked<()> {
+        self.beside.take().map_or(Ok(()), Beside::end)
     }
 
     fn start_beside(&self) -> Checked<Beside> {
@@ -240,77 +221,27 @@ impl World<'_> {
             .store
             .start_beside()
             .ok_or("there is no other process")?;
-        let started = Beside::start(command, self.scenario);
+        let started = Beside::start(command);
         let mut beside = started.map_err(|e| format!("the other process: {e}"))?;
         let clock = self.store.runtime().clock();
-        if clock.is_virtual() {
-            let to = clock.now().0;
-            beside.ask(&Order::CatchUp { to })?;
-        }
+        let virtual_clock = clock.is_virtual();
+        let passed = if virtual_clock { clock.now() } else { Tick(0) };
+        let begin = Begin {
+            url: self.store.url().to_owned(),
+            virtual_clock,
+            now_ms: millis(passed.since(Tick(0))),
+            options: self.scenario.written_options.clone(),
+        };
+        failed(beside.ask(&Order::Begin(begin))?.error)?;
         Ok(beside)
     }
+}
 
-    /// Does what it is told, in the other process.
-    async fn obey(&mut self, order: Order) -> Answer {
-        let done = match order {
-            Order::Take {
-                step,
-                forget,
-                known,
-            } => {
-                self.deliveries
-                    .retain(|name, _| !forget.deliveries.contains(name));
-                self.sessions
-                    .retain(|name, _| !forget.sessions.contains(name));
-                self.learn(known);
-                let scenario = self.scenario;
-                match scenario.steps.get(step) {
-                    Some(step) => self.take(step).await,
-                    None => Err(format!("there is no step {step}")),
-                }
-            }
-            Order::CatchUp { to } => self.catch_up(to).await,
-        };
-        Answer {
-            error: done.err(),
-            names: self.names(),
-            known: self.known(),
-        }
-    }
+/// What an answer says of the order.
+fn failed(error: Option<String>) -> Checked<()> {
+    error.map_or(Ok(()), |e| Err(format!("in the other process: {e}")))
+}
 
-    /// Moves this process's clock as far as the other's, and lets what is due have its turn.
-    async fn catch_up(&self, to: u64) -> Checked<()> {
-        self.store.runtime().clock().catch_up(Tick(to));
-        self.turn().await;
-        Ok(())
-    }
-
-    fn names(&self) -> Names {
-        fn keys<T>(named: &HashMap<String, T>) -> BTreeSet<String> {
-            named.keys().cloned().collect()
-        }
-        Names {
-            deliveries: keys(&self.deliveries),
-            sessions: keys(&self.sessions),
-            consumers: keys(&self.consumers),
-            background: keys(&self.background),
-        }
-    }
-
-    fn known(&self) -> Known {
-        let text = |(body, id): (&String, &MessageId)| (body.clone(), id.to_string());
-        Known {
-            ids: self.ids.iter().map(text).collect(),
-            made: self.made.iter().map(MessageId::to_string).collect(),
-            cursors: self.cursors.clone().into_iter().collect(),
-        }
-    }
-
-    fn learn(&mut self, known: Known) {
-        let id = |id: String| MessageId::from(&*id);
-        let ids = known.ids.into_iter();
-        self.ids.extend(ids.map(|(body, text)| (body, id(text))));
-        self.made.extend(known.made.into_iter().map(id));
-        self.cursors.extend(known.cursors);
-    }
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

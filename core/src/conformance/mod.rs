@@ -25,6 +25,8 @@ mod beside;
 mod check;
 mod consumers;
 mod dead_letter_statistics;
+mod follow;
+mod orders;
 mod producers;
 mod report;
 mod scenario;
@@ -35,20 +37,30 @@ mod verbs;
 mod workers;
 mod world;
 
-pub use beside::serve;
+pub use follow::follow;
 pub use report::{Kind, Outcome, Report, Row};
 pub use scenario::{Scenario, Tag, scenarios};
 pub use target::{Store, Target};
 
 use world::World;
 
+/// How often a scenario is begun anew when another process was quicker than a cancel.
+const TRIES: usize = 100;
+
 /// Runs one scenario in a fresh store. Waits; not to be called on a thread of a tokio runtime.
 pub fn run(target: &Target, scenario: &Scenario) -> Outcome {
-    let world = World::new(target, scenario).map_err(|e| format!("making a store: {e:?}"));
-    match world.and_then(World::run) {
-        Ok(()) => Outcome::Pass,
-        Err(reason) => Outcome::Fail(reason),
+    for _ in 0..TRIES {
+        let mut world = match World::new(target, scenario) {
+            Ok(world) => world,
+            Err(error) => return Outcome::Fail(format!("making a store: {error:?}")),
+        };
+        match world.run() {
+            Ok(()) => return Outcome::Pass,
+            Err(_) if world.too_late => {}
+            Err(reason) => return Outcome::Fail(reason),
+        }
     }
+    Outcome::Fail("every cancel came too late".to_owned())
 }
 
 /// Runs every scenario that a target is asked, one after the other. Waits; not to be called on a
@@ -70,7 +82,7 @@ pub fn run_all(target: &Target) -> Result<Report, String> {
         let outcome = target
             .skip(scenario, &capabilities)
             .unwrap_or_else(|| run(target, scenario));
-        report.add(target.provider(), scenario, &outcome);
+        report.add(target, scenario, &outcome);
     }
     Ok(report)
 }

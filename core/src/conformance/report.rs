@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::scenario::Scenario;
+use super::target::Target;
 
 /// What came of one scenario.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +36,8 @@ pub enum Kind {
 pub struct Row {
     /// The provider, as the target names it.
     pub provider: String,
-    /// The language of the runner: `rust`, `c`, `python` or `node`.
+    /// The language of the runner: `rust`, `c`, `python` or `node`; of two processes the
+    /// languages of both, as `rust+python`.
     pub language: String,
     /// The scenario's name.
     pub scenario: String,
@@ -55,15 +57,15 @@ pub struct Report {
 
 impl Report {
     /// Adds what came of a scenario.
-    pub fn add(&mut self, provider: &str, scenario: &Scenario, outcome: &Outcome) {
+    pub fn add(&mut self, target: &Target, scenario: &Scenario, outcome: &Outcome) {
         let (result, kind, reason) = match outcome {
             Outcome::Pass => ("pass", None, None),
             Outcome::Fail(reason) => ("fail", None, Some(reason)),
             Outcome::Skip(kind, reason) => ("skip", Some(*kind), Some(reason)),
         };
         let row = Row {
-            provider: provider.to_owned(),
-            language: "rust".to_owned(),
+            provider: target.provider().to_owned(),
+            language: target.language().to_owned(),
             scenario: scenario.name.clone(),
             result: result.to_owned(),
             kind,
@@ -125,25 +127,28 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut lines: BTreeMap<(&str, &str), [usize; 3]> = BTreeMap::new();
+        let mut lines: BTreeMap<(&str, &str, &str), [usize; 3]> = BTreeMap::new();
         for (theme, row) in &self.entries {
             let results = ["pass", "fail", "skip"];
             let column = results.iter().position(|r| *r == row.result);
             for theme in [theme, "all"] {
-                lines.entry((&row.provider, theme)).or_default()[column.unwrap_or(1)] += 1;
+                let of = (&*row.provider, &*row.language, theme);
+                lines.entry(of).or_default()[column.unwrap_or(1)] += 1;
             }
         }
-        let line = |f: &mut fmt::Formatter<'_>, columns: [&str; 5]| {
-            let [provider, theme, pass, fail, skip] = columns;
-            writeln!(f, "{provider:20} {theme:18} {pass:>6} {fail:>6} {skip:>6}")
+        let line = |f: &mut fmt::Formatter<'_>, columns: [&str; 6]| {
+            let [provider, language, theme, pass, fail, skip] = columns;
+            write!(f, "{provider:28} {language:12} {theme:18} ")?;
+            writeln!(f, "{pass:>6} {fail:>6} {skip:>7}")
         };
+        let [about, passed] = ["scenarios about", "passed"];
         line(
             f,
-            ["provider", "scenarios about", "passed", "failed", "skipped"],
+            ["provider", "language", about, passed, "failed", "skipped"],
         )?;
-        for ((provider, theme), counts) in lines {
+        for ((provider, language, theme), counts) in lines {
             let [pass, fail, skip] = &counts.map(|count| count.to_string());
-            line(f, [provider, theme, pass, fail, skip])?;
+            line(f, [provider, language, theme, pass, fail, skip])?;
         }
         for row in self.rows() {
             if let Some(reason) = &row.reason {
@@ -166,6 +171,7 @@ mod tests {
 
     fn report(provider: &str, outcomes: &[(&str, Outcome)]) -> Report {
         let mut report = Report::default();
+        let target = Target::new(provider, || unreachable!("no scenario is run"));
         for (name, outcome) in outcomes {
             let scenario = Scenario {
                 name: (*name).to_owned(),
@@ -175,9 +181,10 @@ mod tests {
                 lacks: Vec::new(),
                 tags: Vec::new(),
                 options: Default::default(),
+                written_options: Default::default(),
                 steps: Vec::new(),
             };
-            report.add(provider, &scenario, outcome);
+            report.add(&target, &scenario, outcome);
         }
         report
     }
@@ -221,7 +228,7 @@ mod tests {
         );
         let table = report.to_string();
         let line = table.lines().find(|line| line.contains(" all ")).unwrap();
-        let counts: Vec<&str> = line.split_whitespace().skip(2).collect();
+        let counts: Vec<&str> = line.split_whitespace().skip(3).collect();
         assert_eq!(counts, ["1", "1", "1"]);
         assert!(table.contains("memory fail y: no"), "{table}");
         assert!(

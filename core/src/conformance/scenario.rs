@@ -4,7 +4,6 @@ use serde::Deserialize;
 use toml::Table;
 
 use super::step::{self, Step};
-use super::template;
 use crate::capability::Capability;
 use crate::config::QueueOptions;
 
@@ -59,6 +58,8 @@ pub struct Scenario {
     /// Where else it makes sense.
     pub tags: Vec<Tag>,
     pub(super) options: QueueOptions,
+    /// The options, as they stand in the file.
+    pub(super) written_options: Table,
     pub(super) steps: Vec<Step>,
 }
 
@@ -76,7 +77,7 @@ struct File {
     scenario: Vec<Written>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
     name: String,
@@ -88,7 +89,7 @@ struct Written {
     #[serde(default)]
     tags: Vec<Tag>,
     #[serde(default)]
-    options: QueueOptions,
+    options: Table,
     steps: Vec<Table>,
 }
 
@@ -121,22 +122,32 @@ pub(super) fn parse(theme: &'static str, text: &str) -> Result<Vec<Scenario>, St
     file.scenario.into_iter().map(scenario).collect()
 }
 
+impl Scenario {
+    /// One whose steps are yet to be said, with these options of queues.
+    pub(super) fn with_options(options: Table) -> Result<Self, String> {
+        let written = Written {
+            options,
+            ..Written::default()
+        };
+        written.read("")
+    }
+}
+
 impl Written {
     fn read(self, theme: &'static str) -> Result<Scenario, String> {
         let mut started = step::Started::new();
         let mut steps = Vec::new();
         for (index, table) in self.steps.into_iter().enumerate() {
-            let text = toml::Value::Table(table.clone()).to_string();
-            let step = template::expand_table(table)
-                .and_then(|table| Step::read(text.clone(), table, &mut started))
-                .map_err(|e| format!("step {} {text}: {e}", index + 1))?;
-            steps.push(step);
+            let text = step::text(&table);
+            let step = Step::read(table, &mut started);
+            steps.push(step.map_err(|e| format!("step {} {text}: {e}", index + 1))?);
         }
         if let Some(name) = started.into_keys().next() {
             return Err(format!(
                 "{name:?} is started and neither joined nor cancelled"
             ));
         }
+        let options = self.options.clone().try_into();
         Ok(Scenario {
             name: self.name,
             theme,
@@ -144,7 +155,8 @@ impl Written {
             needs: self.needs,
             lacks: self.lacks,
             tags: self.tags,
-            options: self.options,
+            options: options.map_err(|e: toml::de::Error| e.message().to_owned())?,
+            written_options: self.options,
             steps,
         })
     }

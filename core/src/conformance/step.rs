@@ -10,6 +10,7 @@ use super::arguments::*;
 use super::consumers::{Cancelled, Consume, Drain, Next, Status};
 use super::dead_letter_statistics::Count;
 use super::producers::{CloseProducer, Produce};
+use super::template;
 use super::workers::{NextCall, Return, Work};
 
 /// The steps that were started and wait for their `join` or `cancel`.
@@ -19,7 +20,7 @@ pub(super) type Started = BTreeMap<String, Table>;
 #[derive(Clone, Debug)]
 pub(super) struct Step {
     /// As it stands in the file.
-    pub text: String,
+    pub written: Table,
     /// The client that takes it, if said.
     pub client: Option<String>,
     /// The queue it is about, if said.
@@ -102,8 +103,9 @@ struct Common {
 const COMMON: [&str; 4] = ["client", "queue", "start", "error"];
 
 impl Step {
-    /// Reads a step, its short forms written out. `started` carries from a `start` to its `join`.
-    pub fn read(text: String, mut table: Table, started: &mut Started) -> Result<Self, String> {
+    /// Reads a step. `started` carries from a `start` to its `join`.
+    pub fn read(written: Table, started: &mut Started) -> Result<Self, String> {
+        let mut table = template::expand_table(written.clone())?;
         let joined = take_text(&mut table, "join")?;
         if let Some(name) = &joined {
             let Some(mut whole) = started.remove(name) else {
@@ -133,7 +135,7 @@ impl Step {
         let action = Action::read(table)?;
         action.check(&mode, common.error.is_some())?;
         Ok(Self {
-            text,
+            written,
             client: common.client,
             queue: common.queue,
             mode,
@@ -141,6 +143,11 @@ impl Step {
             error: common.error,
         })
     }
+}
+
+/// A step as it stands in the file, for people.
+pub(super) fn text(written: &Table) -> String {
+    Value::Table(written.clone()).to_string()
 }
 
 impl Action {

@@ -44,9 +44,8 @@ impl Store {
         self
     }
 
-    /// Has all clients but the first live in another process, which this command starts, in this
-    /// very store: it has to call [`serve`](super::serve). Its virtual clock must follow the first
-    /// one's.
+    /// Has all clients but the first live in another process, which this command starts: it has to
+    /// call [`follow`](super::follow()), or to do as that does in another language.
     pub fn beside(mut self, command: impl Fn() -> Command + Send + Sync + 'static) -> Self {
         self.beside = Some(Arc::new(command));
         self
@@ -115,6 +114,7 @@ type MakeStore = dyn Fn() -> Result<Store> + Send + Sync;
 /// A provider, and how to get at fresh stores of it.
 pub struct Target {
     provider: String,
+    language: String,
     make: Box<MakeStore>,
     slack: Duration,
     deviations: BTreeMap<String, String>,
@@ -131,10 +131,17 @@ impl Target {
     ) -> Self {
         Self {
             provider: provider.into(),
+            language: "rust".to_owned(),
             make: Box::new(make),
             slack: Duration::ZERO,
             deviations: BTreeMap::new(),
         }
+    }
+
+    /// The other processes of its stores speak this language: the report says `rust+python`.
+    pub fn beside(mut self, language: &str) -> Self {
+        self.language = format!("rust+{language}");
+        self
     }
 
     /// The provider speaks to a server, whose messages may be this late.
@@ -154,6 +161,11 @@ impl Target {
     /// The name in the report.
     pub fn provider(&self) -> &str {
         &self.provider
+    }
+
+    /// The language in the report.
+    pub fn language(&self) -> &str {
+        &self.language
     }
 
     /// Deviations of scenarios that there are not: mistakes, or left behind by a change of name.

@@ -12,7 +12,7 @@ use super::beside::Beside;
 use super::check::Context;
 use super::consumers::Intake;
 use super::scenario::Scenario;
-use super::step::{Action, Mode, Step};
+use super::step::{self, Action, Mode, Step};
 use super::target::{Store, Target};
 use super::verbs::Came;
 use super::workers::Call;
@@ -40,6 +40,8 @@ pub(super) struct World<'a> {
     pub scenario: &'a Scenario,
     /// Goes before the store does.
     pub beside: Option<Beside>,
+    /// What was to be cancelled in the other process was done before: nothing was shown.
+    pub too_late: bool,
     pub store: Store,
     /// How late messages may be.
     pub slack: Duration,
@@ -75,6 +77,7 @@ impl<'a> World<'a> {
         Self {
             scenario,
             beside: None,
+            too_late: false,
             store,
             slack,
             start,
@@ -94,18 +97,20 @@ impl<'a> World<'a> {
     }
 
     /// Takes every step. The error says which one failed, and how.
-    pub fn run(mut self) -> Checked<()> {
+    pub fn run(&mut self) -> Checked<()> {
         let runtime = self.store.runtime().clone();
         let steps = async {
             for (index, step) in self.scenario.steps.iter().enumerate() {
-                let placed = |e| format!("step {} {}: {e}", index + 1, step.text);
-                let taken = match self.take_beside(index, step) {
-                    Some(taken) => taken,
-                    None => self.take(step).await,
+                let text = step::text(&step.written);
+                let placed = |e| format!("step {} {text}: {e}", index + 1);
+                let taken = if self.is_beside(step) {
+                    self.take_beside(step).await
+                } else {
+                    self.take(step).await
                 };
                 taken.map_err(placed)?;
             }
-            Ok(())
+            self.end_beside()
         };
         runtime.block_on(steps).map_err(|e| e.to_string())?
     }
@@ -176,12 +181,17 @@ impl<'a> World<'a> {
             tokio::time::sleep(by).await;
             return Ok(());
         }
-        clock.advance(by).map_err(|e| e.to_string())?;
+        // The other process moves first, by so much: nobody moves its clock meanwhile. What both
+        // share may move this one then, which is to come no further.
+        let to = clock.now() + by;
+        let clock = clock.clone();
+        self.advance_beside(by)?;
+        clock.catch_up(to);
         if !self.consumers.is_empty() {
             // Locks that are due are renewed before more time passes.
             self.turn().await;
         }
-        self.catch_up_beside()
+        Ok(())
     }
 
     /// Lets background work that is due have its turn.

@@ -55,18 +55,12 @@ fn trials_of(target: Arc<Target>, report: &Arc<Mutex<Report>>) -> Vec<Trial> {
         );
         let skipped = skip.is_some();
         if let Some(skip) = skip {
-            report
-                .lock()
-                .unwrap()
-                .add(target.provider(), &scenario, &skip);
+            report.lock().unwrap().add(&target, &scenario, &skip);
         }
         let (target, report) = (target.clone(), report.clone());
         let trial = Trial::test(name, move || {
             let outcome = run(&target, &scenario);
-            report
-                .lock()
-                .unwrap()
-                .add(target.provider(), &scenario, &outcome);
+            report.lock().unwrap().add(&target, &scenario, &outcome);
             match outcome {
                 Outcome::Fail(reason) => Err(reason.into()),
                 _ => Ok(()),
