@@ -27,6 +27,14 @@ beside_servers() {
   timeout 600 target/release/services ministack localstack -- "$@"
 }
 
+# Runs the scenarios of two processes with one of another language beside Rust's: that language, and
+# the command that follows, which is started in core/. One line a scenario.
+beside_rust() {
+  QRT_CONFORMANCE_BESIDE="$*" cargo test "${BUILD[@]}" --test conformance | sed -E -u \
+    -e "s/^test (.*[^ ]) +\.\.\. ok$/ok - rust+$1::\1/" \
+    -e "s/^test (.*[^ ]) +\.\.\. FAILED$/not ok - rust+$1::\1/"
+}
+
 # What the checking scripts print: "ok - NAME" or "not ok - NAME" for each, and `exit $failed` at
 # their end.
 failed=0

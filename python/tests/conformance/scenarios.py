@@ -69,14 +69,16 @@ def _file(path: Path) -> Iterator[Scenario]:
 def _scenario(theme: str, written: Table) -> Scenario:
     _only(written, "name about needs lacks tags options steps")
     started: dict[str, Table] = {}
-    steps = [_step(expand(table), started) for table in written["steps"]]
+    steps = [read_step(table, started) for table in written["steps"]]
     if started:
         raise Wrong(f"{', '.join(started)}: started and neither joined nor cancelled")
     lists = (written.get(key, []) for key in ("needs", "lacks", "tags"))
     return Scenario(theme, written["name"], *lists, expand(written.get("options", {})), steps)
 
 
-def _step(table: Table, started: dict[str, Table]) -> Step:
+def read_step(written: Table, started: dict[str, Table]) -> Step:
+    """A step as it stands in the file; `started` keeps the started ones for their join."""
+    table = expand(written)
     if "join" in table:
         # The started step with the keys of the join put over its own.
         table = {**_taken(started, table["join"]), **table}

@@ -149,9 +149,10 @@ class World:
         client, name = step.table.get("client", "a"), step.table.get("queue", "jobs")
         if (client, name) not in self.queues:
             options = self.options.get(client, self.scenario.options)
-            opened = (await self.client(client)).queue(self.store.queue_name(name), **options)
+            opener = await self.client(client)
+            opened = opener.queue(self.store.queue_name(name), **options)
             # Where its first use does not.
-            by_itself = self.target.capabilities.supports("create_at_first_use")
+            by_itself = opener.capabilities().supports("create_at_first_use")
             if not by_itself and options.get("create") != "never":
                 with contextlib.suppress(AlreadyExistsError):
                     await awaited(opened.create())
