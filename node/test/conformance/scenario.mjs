@@ -147,7 +147,7 @@ function read(theme, written) {
 }
 
 /** A step: its verb and its arguments, those of a started one in its join. */
-function readStep(written, started) {
+export function readStep(written, started) {
   const text = JSON.stringify(written);
   try {
     let step = expand(written);

@@ -15,6 +15,11 @@ import { begin, finish } from "./verbs.mjs";
 /** A send was done before it could be given up: what the scenario is about did not come to be. */
 export class TooLate extends Error {}
 
+/** What a step failed with. */
+export function why(error) {
+  return error instanceof Broken ? error.message : String(error?.stack ?? error);
+}
+
 export class World {
   /** Moments are counted from here. */
   start;
@@ -33,6 +38,8 @@ export class World {
   made = new Set();
   /** Where listings go on, by the body of what was listed. */
   cursors = new Map();
+  /** Steps that were started. */
+  background = new Map();
 
   target;
   #store;
@@ -42,7 +49,6 @@ export class World {
   #clients = new Map();
   #queues = new Map();
   #options = new Map();
-  #background = new Map();
 
   constructor(target, scenario, virtual) {
     this.target = target;
@@ -58,11 +64,10 @@ export class World {
     const { steps } = this.#scenario;
     for (const [index, step] of steps.entries()) {
       try {
-        await patiently(this.#take(step, steps[index + 1]));
+        await patiently(this.take(step, steps[index + 1]));
       } catch (error) {
         if (error instanceof TooLate) throw error;
-        const why = error instanceof Broken ? error.message : (error?.stack ?? error);
-        throw new Broken(`step ${index + 1} ${step.text}: ${why}`);
+        throw new Broken(`step ${index + 1} ${step.text}: ${why(error)}`);
       }
     }
   }
@@ -77,15 +82,16 @@ export class World {
     this.#store.remove();
   }
 
-  async #take(step, next) {
+  /** Takes a step, with a view to the one after it. */
+  async take(step, next) {
     switch (step.verb) {
       case "advance":
-        return this.#advance(span(step.advance), step.times ?? 1);
+        return this.advance(span(step.advance), step.times);
       case "pending":
         await this.turn();
-        return check(!named(this.#background, step.pending).ended, "it has ended");
+        return check(!named(this.background, step.pending).ended, "it has ended");
       case "cancel":
-        return this.#cancel(remove(this.#background, step.cancel));
+        return this.#cancel(remove(this.background, step.cancel));
       case "drop":
         return this.#drop(step.drop);
       case "drop_session":
@@ -98,22 +104,23 @@ export class World {
         return this.#reopen(step.configure);
     }
     if (step.join !== undefined) {
-      return finish(this, step, remove(this.#background, step.join).came);
+      return finish(this, step, remove(this.background, step.join).came);
     }
     const giveUp = new AbortController();
     const { came } = await begin(this, step, step.start && giveUp.signal);
     // What is given up next is given up before what this step woke has its turn.
-    if (next?.verb === "cancel") this.#background.get(next.cancel)?.giveUp.abort();
+    if (next?.verb === "cancel") this.background.get(next.cancel)?.giveUp.abort();
     if (step.start === undefined) return finish(this, step, came);
     const background = { verb: step.verb, came, giveUp, ended: false };
     const end = () => {
       background.ended = true;
     };
     came.then(end, end);
-    this.#background.set(step.start, background);
+    this.background.set(step.start, background);
   }
 
-  async #advance(by, times) {
+  /** Lets so many milliseconds pass. */
+  async advance(by, times = 1) {
     for (let time = 0; time < times; time++) {
       await (this.#engine === undefined ? sleep(by) : this.#engine.advance(by));
     }
@@ -185,9 +192,11 @@ export class World {
     let opened = this.#queues.get(key);
     if (opened === undefined) {
       const options = this.#options.get(client) ?? this.#scenario.options;
-      opened = (await this.client(client)).queue(this.queueName(queue), camelKeys(options));
+      const opener = await this.client(client);
+      opened = opener.queue(this.queueName(queue), camelKeys(options));
       // Where its first use does not.
-      if (!this.target.has("create_at_first_use") && options?.create !== "never") {
+      const byItself = opener.capabilities.support.create_at_first_use !== "unsupported";
+      if (!byItself && options?.create !== "never") {
         await opened.create().catch((error) => {
           if (!(error instanceof AlreadyExistsError)) throw error;
         });
