@@ -193,14 +193,21 @@ static bool read_one(json_t *step, json_t *started, struct failure *failure) {
     return true;
 }
 
+json_t *step_read(const json_t *written, json_t *started, struct failure *failure) {
+    json_t *step = text_expand(written, failure);
+    if (step == NULL || read_one(step, started, failure)) return step;
+    json_decref(step);
+    return NULL;
+}
+
 json_t *step_read_all(const json_t *scenario, struct failure *failure) {
     const json_t *written = step_get(scenario, "steps");
     json_t *steps = json_array(), *started = json_object();
     bool read = step_check_keys(scenario, "name about needs lacks tags options steps", failure);
     for (size_t i = 0; read && i < json_array_size(written); i++) {
-        json_t *step = text_expand(json_array_get(written, i), failure);
-        read = step != NULL && read_one(step, started, failure);
-        if (step != NULL) json_array_append_new(steps, step);
+        json_t *step = step_read(json_array_get(written, i), started, failure);
+        read = step != NULL;
+        if (read) json_array_append_new(steps, step);
         if (!read) fail_at(failure, "step %zu", i + 1);
     }
     if (read && json_object_size(started) > 0)

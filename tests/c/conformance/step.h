@@ -11,6 +11,10 @@
  * reference, or NULL. An unknown key, anywhere, is a failure. */
 json_t *step_read_all(const json_t *scenario, struct failure *failure);
 
+/* One step as it stands in the file: a new reference, or NULL. `started` keeps the started ones for
+ * their join. */
+json_t *step_read(const json_t *written, json_t *started, struct failure *failure);
+
 /* The verb of a step that was read. */
 const char *step_verb(const json_t *step);
 

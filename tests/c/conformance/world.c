@@ -71,6 +71,23 @@ qrt_client_t *world_client(struct world *world, qrt_bytes_t name, qrt_error_t **
     return names_get(&world->clients, name);
 }
 
+json_t *world_capabilities(struct world *world) {
+    qrt_buffer_t *json = NULL;
+    qrt_error_t *error = NULL;
+    qrt_client_t *client = world_client(world, text_of("a turn"), &error);
+    json_t *all = NULL;
+    if (client != NULL && qrt_client_capabilities(client, &json, &error) == QRT_OK) {
+        qrt_bytes_t text = qrt_buffer_bytes(json);
+        all = json_loadb((const char *)text.data, text.len, 0, NULL);
+    } else {
+        qrt_bytes_t why = qrt_error_message(error);
+        fail(&world->failure, "%.*s", (int)why.len, (const char *)why.data);
+    }
+    qrt_error_free(error);
+    qrt_buffer_free(json);
+    return all;
+}
+
 /* Queues of a client are named by it and their own name. */
 static void forget_queues(struct world *world, const char *client) {
     size_t len = strlen(client);

@@ -54,6 +54,9 @@ void world_close(struct world *world);
 /* The client of a name, opened at its first use. */
 qrt_client_t *world_client(struct world *world, qrt_bytes_t name, qrt_error_t **error);
 
+/* What a client of it can do: a new reference, or NULL. */
+json_t *world_capabilities(struct world *world);
+
 /* The queue of a step, opened at its first use, and created where that does not do it. */
 qrt_queue_t *world_queue(struct world *world, const json_t *step, qrt_error_t **error);
 
