@@ -1,15 +1,23 @@
-//! Locks, counters and tasks. Under the feature `shuttle` a model checker drives them.
+//! Locks, counters and threads. Under the feature `shuttle` a model checker drives them.
+
+#![cfg_attr(not(feature = "file"), allow(unused_imports))] // the most of it is for `file:`
 
 #[cfg(not(feature = "shuttle"))]
-pub(crate) use std::sync::{
-    Mutex, MutexGuard,
-    atomic::{AtomicU64, Ordering},
+pub(crate) use std::{
+    sync::{
+        Condvar, Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    },
+    thread,
 };
 
 #[cfg(feature = "shuttle")]
-pub(crate) use shuttle::sync::{
-    Mutex, MutexGuard,
-    atomic::{AtomicU64, Ordering},
+pub(crate) use shuttle::{
+    sync::{
+        Condvar, Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    },
+    thread,
 };
 
 use std::sync::PoisonError;

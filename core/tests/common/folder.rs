@@ -17,10 +17,23 @@ impl Default for Folder {
 
 impl Folder {
     pub fn new() -> Self {
+        Self::inside(Path::new(env!("CARGO_TARGET_TMPDIR")))
+    }
+
+    /// One that is on no disk where the system has such a place, for who makes thousands.
+    pub fn in_memory() -> Self {
+        let memory = Path::new("/dev/shm");
+        if memory.is_dir() {
+            Self::inside(memory)
+        } else {
+            Self::new()
+        }
+    }
+
+    fn inside(place: &Path) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("store-{}-{number}", std::process::id());
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let path = place.join(format!("store-{}-{number}", std::process::id()));
         let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir_all(&path).unwrap();
         Self(path)

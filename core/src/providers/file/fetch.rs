@@ -28,35 +28,34 @@ impl Ground {
             static BUFFER: std::cell::RefCell<Vec<u8>> = const { std::cell::RefCell::new(Vec::new()) };
         }
         let size = self.region.header().segment_bytes.get();
-        BUFFER.with_borrow_mut(|buffer| {
-            let mut first = 0;
-            while first < spots.len() {
-                let (start, len) = spots[first];
-                let mut end = start + u64::from(len);
-                let mut next = first + 1;
-                while let Some((position, len)) = spots.get(next)
-                    && *position >= end
-                    && *position <= end + GAP
-                    && position / size == start / size
-                    && position + u64::from(*len) - start <= AT_ONCE
-                {
-                    end = position + u64::from(*len);
-                    next += 1;
-                }
-                let read = self.read_range(buffer, start, end, size);
-                for (index, (position, len)) in spots.iter().enumerate().take(next).skip(first) {
-                    let at = (position - start) as usize;
-                    each(
-                        index,
-                        read.and_then(|()| buffer.get(at..at + *len as usize)),
-                    );
-                }
-                first = next;
+        let mut buffer = BUFFER.take();
+        let mut first = 0;
+        while first < spots.len() {
+            let (start, len) = spots[first];
+            let mut end = start + u64::from(len);
+            let mut next = first + 1;
+            while let Some((position, len)) = spots.get(next)
+                && *position >= end
+                && *position <= end + GAP
+                && position / size == start / size
+                && position + u64::from(*len) - start <= AT_ONCE
+            {
+                end = position + u64::from(*len);
+                next += 1;
             }
-            if buffer.capacity() > 2 * AT_ONCE as usize {
-                *buffer = Vec::new();
+            let read = self.read_range(&mut buffer, start, end, size);
+            for (index, (position, len)) in spots.iter().enumerate().take(next).skip(first) {
+                let at = (position - start) as usize;
+                each(
+                    index,
+                    read.and_then(|()| buffer.get(at..at + *len as usize)),
+                );
             }
-        });
+            first = next;
+        }
+        if buffer.capacity() <= 2 * AT_ONCE as usize {
+            BUFFER.set(buffer);
+        }
     }
 
     fn read_range(&self, buffer: &mut Vec<u8>, start: u64, end: u64, size: u64) -> Option<()> {

@@ -9,8 +9,7 @@
 //! store. While it flushes, more come; so under load a flush is for many.
 
 use std::future::Future;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -19,8 +18,9 @@ use super::fault;
 use super::index::layout::Header;
 use super::index::lock;
 use super::index::region::Cell;
-use super::store::{Store, locked};
+use super::store::Store;
 use crate::error::{Error, Result};
+use crate::sync::{Condvar, Mutex, Ordering, lock as locked, thread};
 
 /// The flusher of a store, and one leader of this store at a time.
 #[derive(Default)]
@@ -154,7 +154,7 @@ impl Store {
         }
         let store = Arc::downgrade(self);
         let shared = self.flusher.shared.clone();
-        let started = std::thread::Builder::new()
+        let started = thread::Builder::new()
             .name("qrt-flush".to_owned())
             .spawn(move || run(&store, &shared));
         if let Err(error) = started {

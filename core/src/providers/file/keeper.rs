@@ -11,7 +11,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::engine::append::{Of, add_file, check_bound, gains_by_copying};
 use super::engine::step::Step;
@@ -23,9 +22,10 @@ use super::index::region::Cell;
 use super::index::{lock, pool, tree};
 use super::log::frame::{Before, End, RawRecord, read_frames, read_record};
 use super::log::record::{self, Record};
-use super::store::{Store, locked};
+use super::store::Store;
 use super::sys::Mapping;
 use crate::error::Result;
+use crate::sync::{Ordering, lock as locked, thread};
 
 /// Files that are free and kept: one to go on with, one for settlements, and some for a burst.
 const KEPT_FILES: u32 = 4;
@@ -48,12 +48,10 @@ impl Store {
         if self.threads.keeper_wakes.fetch_add(1, Ordering::AcqRel) > 0 {
             return;
         }
-        let spawned = std::thread::Builder::new()
-            .name("qrt-keep".to_owned())
-            .spawn({
-                let store = self.clone();
-                move || store.keep_while_woken()
-            });
+        let spawned = thread::Builder::new().name("qrt-keep".to_owned()).spawn({
+            let store = self.clone();
+            move || store.keep_while_woken()
+        });
         if let Err(error) = spawned {
             tracing::error!(%error, "no thread for the keeper");
             self.threads.keeper_wakes.store(0, Ordering::Release);

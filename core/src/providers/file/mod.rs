@@ -24,6 +24,11 @@ mod fault;
 mod faults;
 mod fetch;
 mod flush;
+#[cfg(not(feature = "shuttle"))]
+mod futex;
+#[cfg(feature = "shuttle")]
+#[path = "futex_checked.rs"]
+mod futex;
 mod index;
 mod keeper;
 mod letters;

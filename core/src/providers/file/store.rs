@@ -11,8 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 use tokio::sync::Notify;
 
@@ -20,6 +19,7 @@ use super::engine::append::Batch;
 use super::engine::step::{Ground, Step, Wakes};
 use super::fault;
 use super::flush::Flusher;
+use super::futex;
 use super::index::layout::{MAGIC, Member, NIL, status};
 use super::index::lock::{self, Living, Locks, MAX_HANDLE, Taken};
 use super::index::region::{Cell, Damaged, Region};
@@ -34,6 +34,7 @@ use crate::body_pool::BodyPool;
 use crate::clock::Watcher;
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::{Runtime, Tasks};
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering, lock as locked};
 
 /// A store that is open.
 pub(super) struct Store {
@@ -78,11 +79,6 @@ struct Own {
     batch: Batch,
     member: u32,
     generation: u32,
-}
-
-/// A mutex whose data is whole at every moment.
-pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Store {
@@ -337,7 +333,7 @@ impl Store {
         for id in wakes.bells {
             if let Some(member) = self.ground.region.find::<Member>(id) {
                 member.bell.fetch_add(1, Ordering::Release);
-                silent |= sys::futex_wake(&member.bell, i32::MAX) == 0
+                silent |= futex::wake(&member.bell, i32::MAX) == 0
                     && !self.locks.is_alive(member.handle.get());
             }
         }

@@ -1,5 +1,5 @@
 //! What the engine asks of Linux and the standard library does not offer, behind safe functions:
-//! futexes, locks of open file descriptions, shared mappings, space of files, clocks and forks.
+//! locks of open file descriptions, shared mappings, space of files, clocks and forks.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -8,8 +8,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::Once;
-use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {
     if result < 0 {
@@ -17,34 +16,6 @@ fn check(result: libc::c_int) -> io::Result<libc::c_int> {
     } else {
         Ok(result)
     }
-}
-
-// --- futexes ----------------------------------------------------------------------------------
-
-/// Sleeps while the word, which may be in shared memory, has this value: until woken, at most
-/// this long. May return for no reason.
-pub(super) fn futex_wait(word: &AtomicU32, value: u32, at_most: Option<Duration>) {
-    let timeout = at_most.map(|d| libc::timespec {
-        tv_sec: d.as_secs().min(i64::MAX as u64) as _,
-        tv_nsec: d.subsec_nanos() as libc::c_long,
-    });
-    let timeout = timeout.as_ref().map_or(std::ptr::null(), |t| t as *const _);
-    // SAFETY: word and timeout outlive the call; the kernel only reads them.
-    unsafe {
-        libc::syscall(
-            libc::SYS_futex,
-            word.as_ptr(),
-            libc::FUTEX_WAIT,
-            value,
-            timeout,
-        )
-    };
-}
-
-/// Wakes up to `count` sleepers of this word, in any process. Answers how many there were.
-pub(super) fn futex_wake(word: &AtomicU32, count: i32) -> i64 {
-    // SAFETY: the address is only a name here; nothing is read or written through it.
-    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, count) }
 }
 
 // --- locks of open file descriptions ----------------------------------------------------------
@@ -151,6 +122,8 @@ impl Mapping {
             return Err(io::Error::last_os_error());
         }
         let base = NonNull::new(base.cast()).ok_or_else(io::Error::last_os_error)?;
+        #[cfg(feature = "shuttle")]
+        super::futex::mapped(base, len, file)?;
         Ok(Self { base, len })
     }
 
@@ -165,6 +138,8 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
+        #[cfg(feature = "shuttle")]
+        super::futex::unmapped(self.base);
         // SAFETY: base and length are those of the mapping, and nobody borrows from it any more.
         unsafe { libc::munmap(self.base.as_ptr().cast(), self.len) };
     }

@@ -8,19 +8,19 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
 use super::engine::step::Step;
+use super::futex;
 use super::index::layout::{Member, NEVER};
-use super::store::{Store, locked};
-use super::sys;
+use super::store::Store;
 use crate::clock::Tick;
 use crate::error::Result;
 use crate::provider::SessionLock;
+use crate::sync::{Ordering, lock as locked, thread};
 
 /// How often those who wait look whether the others live.
 const LOOK_AFTER_OTHERS: Duration = Duration::from_millis(250);
@@ -123,7 +123,7 @@ impl Store {
     pub(super) fn ring_own(&self) {
         if let Some(member) = self.ground.region.find::<Member>(self.member()) {
             member.bell.fetch_add(1, Ordering::Release);
-            sys::futex_wake(&member.bell, i32::MAX);
+            futex::wake(&member.bell, i32::MAX);
         }
     }
 
@@ -132,7 +132,7 @@ impl Store {
             return;
         }
         let store = Arc::downgrade(self);
-        let started = std::thread::Builder::new()
+        let started = thread::Builder::new()
             .name("qrt-wait".to_owned())
             .spawn(move || run(&store));
         if let Err(error) = started {
@@ -192,12 +192,12 @@ fn run(store: &Weak<Store>) {
         match turn {
             Ok((id, seen, sleep)) => {
                 if let Some(member) = ground.region.find::<Member>(id) {
-                    sys::futex_wait(&member.bell, seen, sleep);
+                    futex::wait(&member.bell, seen, sleep);
                 }
             }
             Err(error) => {
                 tracing::debug!(%error, "the waiting thread cannot look");
-                std::thread::sleep(LOOK_AFTER_OTHERS);
+                thread::sleep(LOOK_AFTER_OTHERS);
             }
         }
     }

@@ -12,7 +12,7 @@ use std::fs::File;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use crate::providers::file::sys;
+use crate::providers::file::{futex, sys};
 
 /// Somebody sleeps until the lock is free.
 const WAITED_FOR: u32 = 1 << 31;
@@ -122,7 +122,7 @@ pub(in crate::providers::file) fn take(word: &AtomicU32, me: u32, living: &impl 
         {
             continue;
         }
-        sys::futex_wait(word, marked, Some(PATIENCE));
+        futex::wait(word, marked, Some(PATIENCE));
         if word.load(Ordering::Relaxed) == marked
             && !living.is_alive(seen & !WAITED_FOR)
             && word
@@ -162,6 +162,6 @@ pub(in crate::providers::file) fn try_take(
 /// Lets go of a lock that is one's own.
 pub(in crate::providers::file) fn give(word: &AtomicU32) {
     if word.swap(0, Ordering::Release) & WAITED_FOR != 0 {
-        sys::futex_wake(word, 1);
+        futex::wake(word, 1);
     }
 }

@@ -17,11 +17,11 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::frame::{Before, SECTOR};
 use crate::providers::file::{place, sys};
+use crate::sync::{AtomicU32, Mutex, Ordering, lock as locked};
 
 const MAGIC: [u8; 8] = *b"QRTLOG\0\x01";
 const HEAD: usize = 52;
@@ -97,7 +97,7 @@ impl Files {
 
     /// The file of this number, opened at its first use.
     pub(in crate::providers::file) fn get(&self, number: u32) -> io::Result<Arc<File>> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = locked(&self.open);
         if let Some(file) = open.get(&number) {
             return Ok(file.clone());
         }
@@ -161,13 +161,13 @@ impl Files {
     pub(in crate::providers::file) fn renew(&self, generation: u32) {
         if self.generation.load(Ordering::Relaxed) != generation {
             self.generation.store(generation, Ordering::Relaxed);
-            let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut open = locked(&self.open);
             open.clear();
         }
     }
 
     fn forget(&self, number: u32) {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = locked(&self.open);
         open.remove(&number);
     }
 

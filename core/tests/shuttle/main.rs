@@ -6,7 +6,10 @@
 
 #![cfg(feature = "shuttle")]
 
+#[path = "../common/mod.rs"]
 mod common;
+#[cfg(all(feature = "file", target_os = "linux"))]
+mod file;
 
 use std::future::Future;
 use std::pin::pin;
@@ -27,33 +30,38 @@ use shuttle::{Config, Runner};
 
 const LOCK: Duration = ms(1000);
 
-/// Runs a test under many schedules. The queue is in use before its threads begin, as the first
-/// use of one takes a lock the checker does not know.
-fn check(options: QueueOptions, test: impl Fn(Kit, Queue) + Clone + Send + Sync + 'static) {
-    fn run(
-        scheduler: impl Scheduler + 'static,
-        options: QueueOptions,
-        test: impl Fn(Kit, Queue) + Send + Sync + 'static,
-    ) {
+/// Runs a test under many schedules, with a queue and the same queue as somebody else has it: on
+/// `memory:` another handle, on `file:` one of another store on the same folder, as another process
+/// has. Both are in use before the threads of the test begin, as the first use of one takes a lock
+/// that the checker does not know.
+fn check(options: QueueOptions, test: impl Fn(Kit, Queue, Queue) + Clone + Send + Sync + 'static) {
+    let options = options.or(&QueueOptions {
+        lock: Some(LOCK),
+        ..QueueOptions::default()
+    });
+    schedules(500, {
+        let (options, test) = (options.clone(), test.clone());
+        move || {
+            let kit = Kit::new();
+            let queue = kit.queue(options.clone());
+            now(queue.statistics()).unwrap();
+            test(kit, queue.clone(), queue);
+        }
+    });
+    #[cfg(all(feature = "file", target_os = "linux"))]
+    schedules(50, move || file::in_two_stores(&options, &test));
+}
+
+/// Runs this under so many schedules of each kind, and `QRT_SOAK` times as many.
+fn schedules(count: usize, run: impl Fn() + Clone + Send + Sync + 'static) {
+    fn runner(scheduler: impl Scheduler + 'static) -> Runner<impl Scheduler> {
         let mut config = Config::new();
         config.stack_size = 1 << 20;
-        Runner::new(scheduler, config).run(move || {
-            let kit = Kit::new();
-            let queue = kit.queue(options.clone().or(&QueueOptions {
-                lock: Some(LOCK),
-                ..QueueOptions::default()
-            }));
-            now(queue.statistics()).unwrap();
-            test(kit, queue);
-        });
+        Runner::new(scheduler, config)
     }
-    let schedules = 500 * soak() as usize;
-    run(
-        RandomScheduler::new(schedules),
-        options.clone(),
-        test.clone(),
-    );
-    run(PctScheduler::new(3, schedules), options, test);
+    let count = count * soak() as usize;
+    runner(RandomScheduler::new(count)).run(run.clone());
+    runner(PctScheduler::new(3, count)).run(run);
 }
 
 /// Receives one message, waiting as long as it takes.
@@ -82,8 +90,8 @@ fn give_up<T>(future: impl Future<Output = T>) -> Option<T> {
 
 #[test]
 fn a_send_reaches_those_who_wait() {
-    check(QueueOptions::default(), |_kit, queue| {
-        let receivers = [receiver(&queue), receiver(&queue)];
+    check(QueueOptions::default(), |_kit, queue, other| {
+        let receivers = [receiver(&queue), receiver(&other)];
         now(queue.send("a")).unwrap();
         now(queue.send("b")).unwrap();
         let mut got = receivers.map(|r| body(&r.join().unwrap()).to_owned());
@@ -94,8 +102,8 @@ fn a_send_reaches_those_who_wait() {
 
 #[test]
 fn a_batch_reaches_those_who_wait() {
-    check(QueueOptions::default(), |_kit, queue| {
-        let receivers = [receiver(&queue), receiver(&queue)];
+    check(QueueOptions::default(), |_kit, queue, other| {
+        let receivers = [receiver(&queue), receiver(&other)];
         now(queue.send_many(["a".into(), "b".into()])).unwrap();
         let mut got = receivers.map(|r| body(&r.join().unwrap()).to_owned());
         got.sort();
@@ -109,10 +117,10 @@ fn one_message_goes_to_one_of_two() {
         lock: Some(HOUR * 12),
         ..QueueOptions::default()
     };
-    check(options, |kit, queue| {
+    check(options, |kit, queue, other| {
         let done = Arc::new(AtomicUsize::new(0));
-        let receivers = [(); 2].map(|()| {
-            let (queue, done) = (queue.clone(), done.clone());
+        let receivers = [queue.clone(), other].map(|queue| {
+            let done = done.clone();
             thread::spawn(move || {
                 let got = block_on(queue.receive_one(ms(10))).unwrap();
                 done.fetch_add(1, Ordering::SeqCst);
@@ -134,14 +142,14 @@ fn one_message_goes_to_one_of_two() {
 
 #[test]
 fn a_wake_up_outlives_the_receiver_it_was_for() {
-    check(QueueOptions::default(), |_kit, queue| {
-        let leaving = queue.clone();
+    check(QueueOptions::default(), |_kit, queue, other| {
+        let leaving = other.clone();
         let leaves = thread::spawn(move || {
             if let Some(got) = give_up(leaving.receive_one(HOUR)) {
                 now(got.unwrap().unwrap().release(None)).unwrap();
             }
         });
-        let stays = receiver(&queue);
+        let stays = receiver(&other);
         now(queue.send("a")).unwrap();
         let got = stays.join().unwrap();
         assert_eq!(got.attempt(), 1);
@@ -151,11 +159,11 @@ fn a_wake_up_outlives_the_receiver_it_was_for() {
 
 #[test]
 fn an_ack_and_the_end_of_the_lock_do_not_both_win() {
-    check(QueueOptions::default(), |kit, queue| {
+    check(QueueOptions::default(), |kit, queue, other| {
         now(queue.send("a")).unwrap();
         let delivery = take(&queue);
         let acks = thread::spawn(move || now(delivery.ack()));
-        let again = receiver(&queue);
+        let again = receiver(&other);
         kit.advance(LOCK);
         match acks.join().unwrap() {
             Ok(()) => {
@@ -179,9 +187,9 @@ fn a_last_attempt_ends_once() {
         budget: Some(1),
         ..QueueOptions::default()
     };
-    check(options, |kit, queue| {
+    check(options, |kit, queue, other| {
         now(queue.send("a")).unwrap();
-        let delivery = take(&queue);
+        let delivery = take(&other);
         let nacks = thread::spawn(move || now(delivery.nack(Some("no"))));
         kit.advance(LOCK);
         let nacked = nacks.join().unwrap();
@@ -198,13 +206,13 @@ fn a_last_attempt_ends_once() {
 
 #[test]
 fn time_wakes_those_who_wait() {
-    check(QueueOptions::default(), |kit, queue| {
-        let first = receiver(&queue);
+    check(QueueOptions::default(), |kit, queue, other| {
+        let first = receiver(&other);
         now(queue.send(Message::new("a").delay(ms(10)))).unwrap();
         kit.advance(ms(10));
         let a = first.join().unwrap();
 
-        let second = receiver(&queue);
+        let second = receiver(&other);
         kit.advance(LOCK);
         assert_eq!(second.join().unwrap().attempt(), 2);
         drop(a);
@@ -213,9 +221,9 @@ fn time_wakes_those_who_wait() {
 
 #[test]
 fn an_earlier_deadline_is_not_overslept() {
-    check(QueueOptions::default(), |kit, queue| {
+    check(QueueOptions::default(), |kit, queue, other| {
         now(queue.send(Message::new("late").delay(HOUR / 2))).unwrap();
-        let waits = receiver(&queue);
+        let waits = receiver(&other);
         now(queue.send(Message::new("early").delay(ms(10)))).unwrap();
         kit.advance(ms(10));
         assert_eq!(body(&waits.join().unwrap()), "early");
@@ -224,10 +232,10 @@ fn an_earlier_deadline_is_not_overslept() {
 
 #[test]
 fn a_session_has_one_holder_and_goes_on_to_the_next() {
-    check(QueueOptions::default(), |_kit, queue| {
+    check(QueueOptions::default(), |_kit, queue, other| {
         let held = Arc::new(AtomicUsize::new(0));
-        let workers = [(); 2].map(|()| {
-            let (queue, held) = (queue.clone(), held.clone());
+        let workers = [queue.clone(), other].map(|queue| {
+            let held = held.clone();
             thread::spawn(move || {
                 let next = SessionOptions::next().wait(HOUR);
                 let session = block_on(queue.accept_session(next)).unwrap().unwrap();
@@ -251,8 +259,8 @@ fn a_session_has_one_holder_and_goes_on_to_the_next() {
 
 #[test]
 fn an_accept_that_is_given_up_passes_its_wake_on() {
-    check(QueueOptions::default(), |_kit, queue| {
-        let leaving = queue.clone();
+    check(QueueOptions::default(), |_kit, queue, other| {
+        let leaving = other.clone();
         let leaves = thread::spawn(move || {
             let next = SessionOptions::next().wait(HOUR);
             drop(give_up(leaving.accept_session(next)));
@@ -274,11 +282,9 @@ fn an_accept_that_is_given_up_passes_its_wake_on() {
 
 #[test]
 fn of_two_who_ask_for_a_session_one_gets_it() {
-    check(QueueOptions::default(), |_kit, queue| {
-        let accepts = [(); 2].map(|()| {
-            let queue = queue.clone();
-            thread::spawn(move || now(queue.accept_session(SessionOptions::id("s"))))
-        });
+    check(QueueOptions::default(), |_kit, queue, other| {
+        let accepts = [queue, other]
+            .map(|queue| thread::spawn(move || now(queue.accept_session(SessionOptions::id("s")))));
         let accepted = accepts.map(|a| a.join().unwrap());
         let kinds: Vec<_> = accepted
             .iter()
@@ -291,12 +297,12 @@ fn of_two_who_ask_for_a_session_one_gets_it() {
 
 #[test]
 fn a_settlement_frees_its_session_for_those_who_wait() {
-    check(QueueOptions::default(), |_kit, queue| {
+    check(QueueOptions::default(), |_kit, queue, other| {
         for body in ["a", "b"] {
             now(queue.send(Message::new(body).session("s"))).unwrap();
         }
         let a = take(&queue);
-        let waits = receiver(&queue);
+        let waits = receiver(&other);
         now(a.ack()).unwrap();
         assert_eq!(body(&waits.join().unwrap()), "b");
     });
@@ -308,12 +314,12 @@ fn the_end_of_parking_reaches_those_who_wait() {
         on_failure: Some(OnFailure::Park),
         ..QueueOptions::default()
     };
-    check(options, |_kit, queue| {
+    check(options, |_kit, queue, other| {
         for body in ["a", "b"] {
             now(queue.send(Message::new(body).session("s"))).unwrap();
         }
         now(take(&queue).dead_letter("bad", None)).unwrap();
-        let waits = receiver(&queue);
+        let waits = receiver(&other);
         now(queue.redrive(RedriveOptions::default())).unwrap();
         assert_eq!(body(&waits.join().unwrap()), "a");
     });
@@ -321,9 +327,9 @@ fn the_end_of_parking_reaches_those_who_wait() {
 
 #[test]
 fn a_holder_is_woken_by_a_send_or_by_the_loss_of_its_session() {
-    check(QueueOptions::default(), |kit, queue| {
+    check(QueueOptions::default(), |kit, queue, other| {
         let id = SessionOptions::id("s");
-        let session = now(queue.accept_session(id)).unwrap().unwrap();
+        let session = now(other.accept_session(id)).unwrap().unwrap();
         let holder = thread::spawn(move || {
             let options = ReceiveOptions::new().wait(HOUR);
             let first = block_on(session.receive(&options)).unwrap();
@@ -348,11 +354,11 @@ fn room_reaches_the_send_that_waits_for_it() {
         on_full: Some(OnFull::Wait),
         ..QueueOptions::default()
     };
-    check(options, |_kit, queue| {
+    check(options, |_kit, queue, other| {
         now(queue.send("a")).unwrap();
-        let leaving = queue.clone();
+        let leaving = other.clone();
         let leaves = thread::spawn(move || give_up(leaving.send("c")).is_some());
-        let sending = queue.clone();
+        let sending = other.clone();
         let sends = thread::spawn(move || block_on(sending.send("b")).unwrap());
         loop {
             let got = receive(&queue);
@@ -368,7 +374,7 @@ fn room_reaches_the_send_that_waits_for_it() {
 
 #[test]
 fn close_reaches_those_who_wait() {
-    check(QueueOptions::default(), |kit, queue| {
+    check(QueueOptions::default(), |kit, queue, _other| {
         let waiting = queue.clone();
         let waits = thread::spawn(move || block_on(waiting.receive_one(HOUR)));
         let full = queue.clone();
@@ -376,7 +382,7 @@ fn close_reaches_those_who_wait() {
             let next = SessionOptions::next().wait(HOUR);
             block_on(full.accept_session(next)).map(|_| ())
         });
-        now(kit.client.close()).unwrap();
+        block_on(kit.client.close()).unwrap();
         let closed = waits.join().unwrap().unwrap_err();
         assert_eq!(closed.kind(), ErrorKind::Closed);
         let closed = accepts.join().unwrap().unwrap_err();
