@@ -89,6 +89,12 @@
 // Nothing is tried, because it would fail.
 #define QRT_BREAKER_OPEN 2
 
+// The groups of dead letters by their reason.
+#define QRT_BY_REASON 0
+
+// The groups of dead letters by the queue they were sent to.
+#define QRT_BY_SOURCE 1
+
 // An enqueue with this flag answers `QRT_ERR_FULL` instead of waiting for room.
 #define QRT_NO_WAIT 4
 
@@ -129,6 +135,9 @@ typedef struct qrt_close_report_t qrt_close_report_t;
 
 // Receives until it is stopped. Thread-safe.
 typedef struct qrt_consumer_t qrt_consumer_t;
+
+// How many dead letters there are, why, since when, and from which queue. Immutable, any thread.
+typedef struct qrt_dead_letter_statistics_t qrt_dead_letter_statistics_t;
 
 // Dead letters of a listing. Immutable, any thread.
 typedef struct qrt_dead_letters_t qrt_dead_letters_t;
@@ -1390,6 +1399,14 @@ qrt_status_t qrt_op_take_dead_letters(qrt_op_t *op,
                                       qrt_dead_letters_t **result,
                                       qrt_error_t **error);
 
+// Takes the statistics of dead letters. The caller owns them.
+//
+// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
+// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
+qrt_status_t qrt_op_take_dead_letter_statistics(qrt_op_t *op,
+                                                qrt_dead_letter_statistics_t **result,
+                                                qrt_error_t **error);
+
 // Takes the report of a redrive. The caller owns it.
 //
 // `QRT_PENDING` while it runs; the operation's error, once, when it failed;
@@ -1601,6 +1618,77 @@ int64_t qrt_dead_letters_dead_lettered_at(const qrt_dead_letters_t *letters,
 
 // Frees a listing. NULL does nothing. Any thread.
 void qrt_dead_letters_free(qrt_dead_letters_t *letters);
+
+// Counts dead letters by their reason, their source and their age. They are listed for it, 1,000 at
+// a time and with their bodies, so its cost grows with them; it takes nothing. Those that die while
+// it goes on may be left out. The filter may be NULL, which means all. `QRT_OK`: `*statistics` has
+// them, the caller owns it. `QRT_PENDING`: `qrt_op_take_dead_letter_statistics`. Any thread.
+qrt_status_t qrt_queue_dead_letter_statistics(qrt_queue_t *queue,
+                                              const qrt_dead_letter_filter_t *filter,
+                                              qrt_completion_t done,
+                                              qrt_dead_letter_statistics_t **statistics,
+                                              qrt_op_t **op,
+                                              qrt_error_t **error);
+
+// How many dead letters; 0 for NULL. Any thread.
+uint64_t qrt_dead_letter_statistics_count(const qrt_dead_letter_statistics_t *statistics);
+
+// Bytes of their bodies; 0 for NULL. Any thread.
+uint64_t qrt_dead_letter_statistics_bytes(const qrt_dead_letter_statistics_t *statistics);
+
+// When the first of them was given up, in milliseconds since 1970 UTC; -1 when there are none. Any
+// thread.
+int64_t qrt_dead_letter_statistics_oldest(const qrt_dead_letter_statistics_t *statistics);
+
+// When the last of them was given up, in milliseconds since 1970 UTC; -1 when there are none. Any
+// thread.
+int64_t qrt_dead_letter_statistics_newest(const qrt_dead_letter_statistics_t *statistics);
+
+// How many groups there are, `by` being `QRT_BY_REASON` or `QRT_BY_SOURCE`: the largest first, then
+// by name. The first 1,000 names met, of 1 MiB together, have a group each; all others are in one
+// named `(others)`. The providers there are list the dead letters of one queue, which is then the
+// only source. 0 for NULL. Any thread.
+size_t qrt_dead_letter_statistics_groups(const qrt_dead_letter_statistics_t *statistics,
+                                         uint32_t by);
+
+// The reason or the queue of group `index`, or empty. Borrows until the statistics are freed. Any
+// thread.
+qrt_bytes_t qrt_dead_letter_statistics_group_name(const qrt_dead_letter_statistics_t *statistics,
+                                                  uint32_t by,
+                                                  size_t index);
+
+// How many dead letters are in group `index`. Any thread.
+uint64_t qrt_dead_letter_statistics_group_count(const qrt_dead_letter_statistics_t *statistics,
+                                                uint32_t by,
+                                                size_t index);
+
+// When the first of group `index` was given up, in milliseconds since 1970 UTC; -1 when there is no
+// such group. Any thread.
+int64_t qrt_dead_letter_statistics_group_oldest(const qrt_dead_letter_statistics_t *statistics,
+                                                uint32_t by,
+                                                size_t index);
+
+// When the last of group `index` was given up, in milliseconds since 1970 UTC; -1 when there is no
+// such group. Any thread.
+int64_t qrt_dead_letter_statistics_group_newest(const qrt_dead_letter_statistics_t *statistics,
+                                                uint32_t by,
+                                                size_t index);
+
+// How many groups by age there are: always five, of what was given up to a minute ago, an hour, a
+// day, a week, and longer ago. 0 for NULL. Any thread.
+size_t qrt_dead_letter_statistics_ages(const qrt_dead_letter_statistics_t *statistics);
+
+// How long ago at most the dead letters of age group `index` were given up, in milliseconds, each
+// longer ago than those of the group before; -1 for the last one, which has no bound. Any thread.
+int64_t qrt_dead_letter_statistics_age_up_to_ms(const qrt_dead_letter_statistics_t *statistics,
+                                                size_t index);
+
+// How many dead letters are in age group `index`. Any thread.
+uint64_t qrt_dead_letter_statistics_age_count(const qrt_dead_letter_statistics_t *statistics,
+                                              size_t index);
+
+// Frees statistics. NULL does nothing. Any thread.
+void qrt_dead_letter_statistics_free(qrt_dead_letter_statistics_t *statistics);
 
 // How many dead letters matched; 0 for NULL. Any thread.
 uint64_t qrt_redrive_report_matched(const qrt_redrive_report_t *report);

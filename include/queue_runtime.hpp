@@ -819,6 +819,71 @@ struct DeadLetterFilter {
     std::optional<Timestamp> since, until;
 };
 
+/// Dead letters of one reason, or of one queue. Borrows from its DeadLetterStatistics.
+struct DeadLetterGroup {
+    std::string_view name;
+    std::uint64_t count;
+    /// When the first and the last of them was given up.
+    Timestamp oldest, newest;
+};
+
+/// Dead letters that were given up about as long ago.
+struct DeadLetterAge {
+    /// As long ago at most, and longer than the group before; none: longer than all of them.
+    std::optional<Milliseconds> up_to;
+    std::uint64_t count;
+};
+
+/// How many dead letters there are, why, since when, and from which queue.
+class DeadLetterStatistics {
+public:
+    explicit DeadLetterStatistics(qrt_dead_letter_statistics_t *owned) : handle_(owned) {}
+
+    std::uint64_t count() const noexcept { return qrt_dead_letter_statistics_count(handle_.get()); }
+    /// Of their bodies.
+    std::uint64_t bytes() const noexcept { return qrt_dead_letter_statistics_bytes(handle_.get()); }
+    /// When the first of them was given up; none when there are none.
+    std::optional<Timestamp> oldest() const noexcept {
+        return some_moment(qrt_dead_letter_statistics_oldest(handle_.get()));
+    }
+    /// When the last of them was given up; none when there are none.
+    std::optional<Timestamp> newest() const noexcept {
+        return some_moment(qrt_dead_letter_statistics_newest(handle_.get()));
+    }
+    /// By their reason, the most frequent first, then by name. The first 1,000 reasons met, of 1 MiB
+    /// together, have a group each; all others are in one named `(others)`.
+    std::vector<DeadLetterGroup> by_reason() const { return groups(QRT_BY_REASON); }
+    /// By the queue they were sent to, as by_reason(). The providers there are list the dead letters
+    /// of one queue, which is then the only group.
+    std::vector<DeadLetterGroup> by_source() const { return groups(QRT_BY_SOURCE); }
+    /// By the time since they were given up: up to a minute, an hour, a day, a week, and longer.
+    std::vector<DeadLetterAge> by_age() const {
+        const qrt_dead_letter_statistics_t *of = handle_.get();
+        std::vector<DeadLetterAge> all;
+        for (std::size_t i = 0; i < qrt_dead_letter_statistics_ages(of); i++)
+            all.push_back({detail::some_ms(qrt_dead_letter_statistics_age_up_to_ms(of, i)),
+                           qrt_dead_letter_statistics_age_count(of, i)});
+        return all;
+    }
+
+private:
+    static std::optional<Timestamp> some_moment(std::int64_t ms) noexcept {
+        return ms < 0 ? std::nullopt : std::make_optional(detail::moment(ms));
+    }
+    std::vector<DeadLetterGroup> groups(std::uint32_t by) const {
+        const qrt_dead_letter_statistics_t *of = handle_.get();
+        std::vector<DeadLetterGroup> all;
+        for (std::size_t i = 0; i < qrt_dead_letter_statistics_groups(of, by); i++)
+            all.push_back({detail::text(qrt_dead_letter_statistics_group_name(of, by, i)),
+                           qrt_dead_letter_statistics_group_count(of, by, i),
+                           detail::moment(qrt_dead_letter_statistics_group_oldest(of, by, i)),
+                           detail::moment(qrt_dead_letter_statistics_group_newest(of, by, i))});
+        return all;
+    }
+
+    detail::Handle<qrt_dead_letter_statistics_t, qrt_dead_letter_statistics_free> handle_;
+};
+
 /// How dead letters are sent back; 0 is no bound.
 struct RedriveOptions {
     std::uint64_t max = 0;
@@ -917,6 +982,10 @@ struct Output<Peeked> : HandleOutput<Peeked, qrt_peeked_t, qrt_op_take_peeked> {
 template <>
 struct Output<DeadLetters>
     : HandleOutput<DeadLetters, qrt_dead_letters_t, qrt_op_take_dead_letters> {};
+template <>
+struct Output<DeadLetterStatistics>
+    : HandleOutput<DeadLetterStatistics, qrt_dead_letter_statistics_t,
+                   qrt_op_take_dead_letter_statistics> {};
 template <>
 struct Output<RedriveReport>
     : HandleOutput<RedriveReport, qrt_redrive_report_t, qrt_op_take_redrive_report> {};
@@ -1502,6 +1571,17 @@ public:
                 const Filter raw(filter);
                 return qrt_dead_letters_list(queue, &raw.filter, after, max, done, place, op,
                                              error);
+            });
+    }
+    /// A Verb of DeadLetterStatistics: counts dead letters by their reason, their source and their
+    /// age. They are listed for it, 1,000 at a time and with their bodies, so its cost grows with them;
+    /// it takes nothing. Those that die while it goes on may be left out.
+    auto dead_letter_statistics(DeadLetterFilter filter = {}) const {
+        return detail::verb<DeadLetterStatistics>(
+            [queue = handle_.get(), filter = std::move(filter)](auto done, auto place, auto op,
+                                                                auto error) {
+                const Filter raw(filter);
+                return qrt_queue_dead_letter_statistics(queue, &raw.filter, done, place, op, error);
             });
     }
     /// A Verb of RedriveReport: sends dead letters back, oldest first.

@@ -53,7 +53,9 @@ impl Options for qrt_dead_letter_filter_t {
 
 /// # Safety
 /// The filter is NULL or good.
-unsafe fn read_filter(filter: *const qrt_dead_letter_filter_t) -> Result<DeadLetterFilter> {
+pub(crate) unsafe fn read_filter(
+    filter: *const qrt_dead_letter_filter_t,
+) -> Result<DeadLetterFilter> {
     // SAFETY: the caller vouches for the pointer and the bytes in it.
     unsafe {
         let filter = read(filter)?;

@@ -57,6 +57,8 @@ mod statistics;
 
 mod dead_letter;
 
+mod dead_letter_statistics;
+
 mod redrive;
 
 mod store;
@@ -87,6 +89,7 @@ pub use close_report::*;
 pub use consumer::*;
 pub use consumer_options::*;
 pub use dead_letter::*;
+pub use dead_letter_statistics::*;
 pub use delivery::*;
 pub use drain::*;
 pub use error::*;

@@ -16,6 +16,7 @@ use crate::buffer::qrt_buffer_t;
 use crate::client::qrt_client_t;
 use crate::close_report::qrt_close_report_t;
 use crate::dead_letter::qrt_dead_letters_t;
+use crate::dead_letter_statistics::qrt_dead_letter_statistics_t;
 use crate::delivery::qrt_batch_t;
 use crate::drain::qrt_drain_report_t;
 use crate::error::{QRT_OK, QRT_PENDING, qrt_error_t, qrt_status_t};
@@ -84,6 +85,7 @@ pub(crate) enum Outcome {
     Buffer(Option<Box<qrt_buffer_t>>),
     Peeked(Box<qrt_peeked_t>),
     DeadLetters(Box<qrt_dead_letters_t>),
+    DeadLetterStatistics(Box<qrt_dead_letter_statistics_t>),
     Redriven(Box<qrt_redrive_report_t>),
     Drained(Box<qrt_drain_report_t>),
     Purged(u64),
@@ -449,6 +451,7 @@ deliver_box!(qrt_send_results_t, Sent);
 deliver_box!(qrt_settle_results_t, Settled);
 deliver_box!(qrt_peeked_t, Peeked);
 deliver_box!(qrt_dead_letters_t, DeadLetters);
+deliver_box!(qrt_dead_letter_statistics_t, DeadLetterStatistics);
 deliver_box!(qrt_redrive_report_t, Redriven);
 deliver_box!(qrt_drain_report_t, Drained);
 deliver_box!(qrt_statistics_t, Statistics);

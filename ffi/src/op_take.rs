@@ -7,6 +7,7 @@ use crate::buffer::qrt_buffer_t;
 use crate::client::qrt_client_t;
 use crate::close_report::qrt_close_report_t;
 use crate::dead_letter::qrt_dead_letters_t;
+use crate::dead_letter_statistics::qrt_dead_letter_statistics_t;
 use crate::delivery::qrt_batch_t;
 use crate::drain::qrt_drain_report_t;
 use crate::error::{QRT_OK, QRT_PENDING, qrt_error_t, qrt_status_t};
@@ -192,6 +193,27 @@ pub unsafe extern "C" fn qrt_op_take_dead_letters(
             handle_output(result, "result"),
             error,
             Outcome::DeadLetters
+        )
+    }
+}
+
+/// Takes the statistics of dead letters. The caller owns them.
+///
+/// `QRT_PENDING` while it runs; the operation's error, once, when it failed;
+/// `QRT_ERR_INVALID_ARGUMENT` when its result is of another kind or was taken. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_op_take_dead_letter_statistics(
+    op: *mut qrt_op_t,
+    result: *mut *mut qrt_dead_letter_statistics_t,
+    error: *mut *mut qrt_error_t,
+) -> qrt_status_t {
+    // SAFETY: the caller vouches for the pointers.
+    unsafe {
+        take!(
+            op,
+            handle_output(result, "result"),
+            error,
+            Outcome::DeadLetterStatistics
         )
     }
 }

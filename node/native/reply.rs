@@ -3,8 +3,9 @@
 use std::any::Any;
 
 use queue_runtime_bindings::{
-    Batch, DeadLetters, Delivery, Details, DrainReport, MessageView, Peeked, RedriveReport,
-    Rejected, SendResults, SettleResults, Statistics, Status, Value, WriteBehindMetrics,
+    Batch, DeadLetterGroup, DeadLetterStatistics, DeadLetters, Delivery, Details, DrainReport,
+    MessageView, Peeked, RedriveReport, Rejected, SendResults, SettleResults, Statistics, Status,
+    Value, WriteBehindMetrics,
 };
 
 use crate::link::Link;
@@ -62,6 +63,7 @@ fn write_value(value: &Value, link: &mut Link, page: &mut Page<'_>) {
         Value::SettleResults(results) => write_settled(results, page),
         Value::Peeked(peeked) => write_peeked(peeked, page),
         Value::DeadLetters(letters) => write_dead_letters(letters, page),
+        Value::DeadLetterStatistics(counted) => write_dead_letters_counted(counted, page),
         Value::RedriveReport(report) => write_redriven(report, page),
         Value::DrainReport(report) => write_drained(report, page),
         Value::Statistics(statistics) => write_statistics(statistics, page),
@@ -178,6 +180,34 @@ fn write_dead_letters(letters: &DeadLetters, page: &mut Page<'_>) {
         page.some_number(letter.first_delivered_at);
         page.number(letter.dead_lettered_at as f64);
         write_message(letter.message, letter.id, page);
+    }
+}
+
+fn write_dead_letters_counted(counted: &DeadLetterStatistics, page: &mut Page<'_>) {
+    page.number(counted.count() as f64);
+    page.number(counted.bytes() as f64);
+    page.some_number(counted.oldest());
+    page.some_number(counted.newest());
+    write_groups(counted.by_reason(), page);
+    write_groups(counted.by_source(), page);
+    let ages = counted.by_age();
+    page.index(ages.len());
+    for (up_to, count) in ages {
+        page.some_number(up_to);
+        page.number(count as f64);
+    }
+}
+
+fn write_groups<'a>(
+    groups: impl ExactSizeIterator<Item = DeadLetterGroup<'a>>,
+    page: &mut Page<'_>,
+) {
+    page.index(groups.len());
+    for group in groups {
+        page.text(group.name);
+        page.number(group.count as f64);
+        page.number(group.oldest as f64);
+        page.number(group.newest as f64);
     }
 }
 

@@ -24,6 +24,12 @@ export type {
   DrainReport,
 } from "./consumer.js";
 export type {
+  DeadLetterAge,
+  DeadLetterGroup,
+  DeadLetterStatistics,
+  DeadLetterStatisticsOptions,
+} from "./dead-letter-statistics.js";
+export type {
   CancelCause,
   DeadLetterOptions,
   DelayOptions,

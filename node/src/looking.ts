@@ -172,7 +172,7 @@ export interface Statistics {
 const FILTER = ["ids", "reason", "session", "header", "since", "until", "signal"];
 const PEEK_OPTIONS: ReadonlySet<string> = new Set(["after", "max", "signal"]);
 const LIST_OPTIONS: ReadonlySet<string> = new Set([...FILTER, "after", "max"]);
-const PURGE_OPTIONS: ReadonlySet<string> = new Set(FILTER);
+export const FILTER_OPTIONS: ReadonlySet<string> = new Set(FILTER);
 const REDRIVE_OPTIONS: ReadonlySet<string> = new Set([
   ...FILTER,
   "max",
@@ -245,7 +245,7 @@ export async function purgeDeadLetters(
   source: Source,
   options: PurgeOptions = {},
 ): Promise<number> {
-  const { signal } = checkOptions("purgeDeadLetters", PURGE_OPTIONS, options);
+  const { signal } = checkOptions("purgeDeadLetters", FILTER_OPTIONS, options);
   const filter = checkFilter(options);
   request.begin().number(slot);
   writeFilter(filter);
@@ -253,7 +253,7 @@ export async function purgeDeadLetters(
 }
 
 /** A filter, read and checked once. */
-interface Filter {
+export interface Filter {
   ids: string[];
   reason: string | undefined;
   session: string | undefined;
@@ -262,7 +262,7 @@ interface Filter {
   until: number | undefined;
 }
 
-function checkFilter(filter: DeadLetterFilter): Filter {
+export function checkFilter(filter: DeadLetterFilter): Filter {
   const { ids = [], reason, session, header, since, until } = filter;
   if (!Array.isArray(ids)) throw wrong("ids", "an array of strings", ids);
   if (header !== undefined && !(Array.isArray(header) && header.length === 2)) {
@@ -278,7 +278,7 @@ function checkFilter(filter: DeadLetterFilter): Filter {
   };
 }
 
-function writeFilter(filter: Filter): void {
+export function writeFilter(filter: Filter): void {
   request.number(filter.ids.length);
   for (const id of filter.ids) request.text(id);
   request.someText(filter.reason).someText(filter.session).someText(filter.header?.[0]);

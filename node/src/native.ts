@@ -73,6 +73,7 @@ interface Native {
   statistics: Verb;
   explain: Verb;
   deadLetters: Verb;
+  deadLetterStatistics: Verb;
   redrive: Verb;
   purge: Verb;
   openWriteBehind: Verb;

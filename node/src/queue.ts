@@ -11,6 +11,11 @@ import {
   wrong,
 } from "./check.js";
 import { type ConsumeOptions, Consumer } from "./consumer.js";
+import {
+  type DeadLetterStatistics,
+  type DeadLetterStatisticsOptions,
+  deadLetterStatistics,
+} from "./dead-letter-statistics.js";
 import { Delivery, SETTLED, type SignalOptions, type Source, signalOf } from "./delivery.js";
 import { type Explanation, explain, explainMessage, type MessageExplanation } from "./explain.js";
 import { nothing, now, own, readText, request, start } from "./link.js";
@@ -337,6 +342,16 @@ export class Queue<T = unknown> {
   /** Lists dead letters, oldest first. */
   deadLetters(options?: DeadLettersOptions): Promise<DeadLetter<T>[]> {
     return deadLetters(this.#slot, this.#source, options);
+  }
+
+  /**
+   * Counts dead letters by their reason, their source and their age, those that the options mean. They
+   * are listed for it, 1,000 at a time and with their bodies, so its cost grows with them; it takes
+   * nothing. Those that die while it goes on may be left out. `UnsupportedError` without the capability
+   * `dead_letter_list`.
+   */
+  deadLetterStatistics(options?: DeadLetterStatisticsOptions): Promise<DeadLetterStatistics> {
+    return deadLetterStatistics(this.#slot, this.#source, options);
   }
 
   /** Sends dead letters back, oldest first: their budget is whole again. */

@@ -42,6 +42,8 @@ async function outcome(steps) {
 
 const SENT = "{ send = 'a', headers = { h = 'v' } }, { receive = 1, count = 1 }";
 
+const DEAD =
+  "{ send = 'a' }, { receive = 1, count = 1 }, { dead_letter = 'a', reason = 'r' }, { dead_letter_statistics = true";
 const CONSUMED = "{ send = 'a' }, { consume = 'c' }, { next = 'c', count = 1 }";
 
 /** None of these promises is kept. */
@@ -88,6 +90,13 @@ const BROKEN = [
   ["{ redrive = true, expect = { matched = 1, redriven = 1 } }", /matched is/],
   ["{ purge = true, expect = 1 }", /the count is/],
   ["{ statistics = { depth = 1 } }", /depth is 0/],
+  ["{ dead_letter_statistics = true, expect = { newest = '0s' } }", /newest is/],
+  [`${DEAD}, expect = { by_reason = [{ name = 'r', count = 2 }] } }`, /by_reason is/],
+  [
+    `${DEAD}, expect = { by_source = [{ name = 'jobs', count = 1, oldest = '1s' }] } }`,
+    /oldest of jobs is/,
+  ],
+  [`${DEAD}, expect = { by_age = [0, 1, 0, 0, 0] } }`, /by_age is/],
   ["{ consume = 'c', idle = '0s' }, { next = 'c', expect = ['a'] }", /got 0/],
   [`${CONSUMED}, { drain = 'c', deadline = '0s', expect = { finished = 1 } }`, /finished is 0/],
   [

@@ -167,6 +167,38 @@ test("dead letters are listed, chosen, sent back and purged", async (t) => {
   assert.equal(await queue.purgeDeadLetters(), 1);
 });
 
+test("dead letters are counted by reason, source and age", async (t) => {
+  const { engine, queue } = await fresh(t);
+  await queue.sendMany(["a", "bb", "ccc"]);
+  const [a, b, c] = await ready(queue);
+  await a.deadLetter("bad");
+  await engine.advance(5000);
+  await b.deadLetter("worse");
+  await c.deadLetter("worse");
+  const [{ deadLetteredAt: oldest }, { deadLetteredAt: newest }] = await queue.deadLetters();
+  await engine.advance(58_000);
+  const ages = [60_000, 3_600_000, 86_400_000, 604_800_000, undefined];
+  assert.deepEqual(await queue.deadLetterStatistics(), {
+    count: 3,
+    bytes: 6,
+    oldest,
+    newest,
+    byReason: [
+      { name: "worse", count: 2, oldest: newest, newest },
+      { name: "bad", count: 1, oldest, newest: oldest },
+    ],
+    bySource: [{ name: queue.name, count: 3, oldest, newest }],
+    byAge: ages.map((upTo, index) => ({ upTo, count: [2, 1, 0, 0, 0][index] })),
+  });
+  const bad = await queue.deadLetterStatistics({ reason: "bad", until: newest });
+  assert.deepEqual([bad.count, bad.byReason.length, bad.newest], [1, 1, oldest]);
+  const none = await queue.deadLetterStatistics({ session: "s" });
+  assert.deepEqual(
+    [none.count, none.bytes, none.oldest, none.newest, none.byReason, none.bySource],
+    [0, 0, undefined, undefined, [], []],
+  );
+});
+
 test("peek and statistics take nothing", async (t) => {
   const { engine, queue } = await fresh(t);
   await queue.send("a", { session: "s" });

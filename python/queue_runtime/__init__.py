@@ -31,6 +31,11 @@ from queue_runtime._data import (
     Settlement,
     Statistics,
 )
+from queue_runtime._dead_letter_statistics import (
+    DeadLetterAge,
+    DeadLetterGroup,
+    DeadLetterStatistics,
+)
 from queue_runtime._explain import Explanation, MessageExplanation
 from queue_runtime._failure import Failure
 from queue_runtime._native import (
@@ -74,6 +79,9 @@ __all__ = [
     "ConsumerOptions",
     "ConsumerStatus",
     "DeadLetter",
+    "DeadLetterAge",
+    "DeadLetterGroup",
+    "DeadLetterStatistics",
     "Delivery",
     "DrainReport",
     "Entry",

@@ -18,6 +18,7 @@ from queue_runtime._data import (
     Settlement,
     Statistics,
 )
+from queue_runtime._dead_letter_statistics import DeadLetterStatistics
 from queue_runtime._explain import Explanation, MessageExplanation
 from queue_runtime._opening import Opening
 from queue_runtime._options import QueueOptions, RuntimeOptions
@@ -277,6 +278,16 @@ class AsyncQueue:
         since: datetime | None = None,
         until: datetime | None = None,
     ) -> Call[list[DeadLetter]]: ...
+    def dead_letter_statistics(
+        self,
+        *,
+        ids: Sequence[str] = ...,
+        reason: str | None = None,
+        session: str | None = None,
+        header: tuple[str, str] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> Call[DeadLetterStatistics]: ...
     def redrive(
         self,
         *,
@@ -537,6 +548,16 @@ class SyncQueue:
         since: datetime | None = None,
         until: datetime | None = None,
     ) -> list[DeadLetter]: ...
+    def dead_letter_statistics(
+        self,
+        *,
+        ids: Sequence[str] = ...,
+        reason: str | None = None,
+        session: str | None = None,
+        header: tuple[str, str] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> DeadLetterStatistics: ...
     def redrive(
         self,
         *,

@@ -3,7 +3,10 @@
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyString};
-use queue_runtime_bindings::{DeadLetters, Filter, MessageView, Peeked, RedriveReport, Statistics};
+use queue_runtime_bindings::{
+    DeadLetterGroup, DeadLetterStatistics, DeadLetters, Filter, MessageView, Peeked, RedriveReport,
+    Statistics,
+};
 
 use crate::args;
 use crate::message;
@@ -64,6 +67,32 @@ pub(crate) fn dead_letters(py: Python<'_>, letters: &DeadLetters) -> PyResult<Py
     };
     let all = letters.iter().map(one).collect::<PyResult<Vec<_>>>()?;
     Ok(all.into_pyobject(py)?.unbind())
+}
+
+/// A `DeadLetterStatistics`.
+pub(crate) fn dead_letter_statistics(
+    py: Python<'_>,
+    statistics: &DeadLetterStatistics,
+) -> PyResult<Py<PyAny>> {
+    static MAKE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let module = "queue_runtime._dead_letter_statistics";
+    let make = MAKE.import(py, module, "dead_letter_statistics")?;
+    let fields = |group: DeadLetterGroup<'_>| {
+        let name = PyString::new(py, group.name).unbind();
+        (name, group.count, group.oldest, group.newest)
+    };
+    let age = |(up_to, count)| (message::seconds(up_to), count);
+    let s = statistics;
+    let arguments = (
+        s.count(),
+        s.bytes(),
+        s.oldest(),
+        s.newest(),
+        s.by_reason().map(fields).collect::<Vec<_>>(),
+        s.by_source().map(fields).collect::<Vec<_>>(),
+        s.by_age().map(age).collect::<Vec<_>>(),
+    );
+    Ok(make.call1(arguments)?.unbind())
 }
 
 /// A `RedriveReport`.

@@ -436,6 +436,26 @@ macro_rules! methods {
                 list_dead_letters::<$mode>(slf, max_messages, after, filter)
             }
 
+            /// Counts dead letters by their reason, their source and their age, those that all the
+            /// filters match. They are listed for it, 1,000 at a time and with their bodies, so its
+            /// cost grows with them; it takes nothing. Those that die while it goes on may be left
+            /// out. `UnsupportedError` without the capability `dead_letter_list`.
+            #[pyo3(signature = (
+                *, ids=Vec::new(), reason=None, session=None, header=None, since=None, until=None,
+            ))]
+            fn dead_letter_statistics(
+                slf: &Bound<'_, Self>,
+                ids: Vec<String>,
+                reason: Option<String>,
+                session: Option<String>,
+                header: Option<(String, String)>,
+                since: Option<Bound<'_, PyAny>>,
+                until: Option<Bound<'_, PyAny>>,
+            ) -> PyResult<Py<PyAny>> {
+                let filter = filter(ids, reason, session, header, since, until)?;
+                dead_letter_statistics::<$mode>(slf, filter)
+            }
+
             /// Sends dead letters back, oldest first, those that all the filters match: their
             /// budget is whole again. At most `max_messages`, from after the number `after` on, at
             /// most `per_second`; with `dry_run` they are only counted.

@@ -331,6 +331,20 @@ pub(crate) fn list_dead_letters<M: Mode>(
     )
 }
 
+pub(crate) fn dead_letter_statistics<M: Mode>(
+    queue: &Bound<'_, M::Queue>,
+    filter: Filter,
+) -> PyResult<Py<PyAny>> {
+    M::run(
+        queue.py(),
+        "Queue.dead_letter_statistics",
+        queue.clone().unbind(),
+        Effect::Passing,
+        move |parts: &Parts, _| parts.queue.dead_letter_statistics(&filter),
+        |py, _, statistics| dead_letters::dead_letter_statistics(py, &statistics),
+    )
+}
+
 pub(crate) fn redrive<M: Mode>(
     queue: &Bound<'_, M::Queue>,
     filter: Filter,

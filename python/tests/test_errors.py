@@ -70,6 +70,7 @@ async def test_an_error_knows_its_place(qrt):
         (lambda q: q.settle(["ack"]), TypeError, "settlements are wanted, not str"),
         (lambda q: q.redrive(max_messages=0), errors.InvalidArgumentError, "max_messages must be"),
         (lambda q: q.dead_letters(since=5), TypeError, "since must be a datetime, not int"),
+        (lambda q: q.dead_letter_statistics(until=5), TypeError, "until must be a datetime"),
     ],
 )
 def test_bad_arguments_are_refused_by_name(qrt, call, error, says):

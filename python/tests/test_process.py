@@ -201,6 +201,7 @@ def in_child(aqueue):
         lambda: delivery.ack(), lambda: next(consumer), lambda: session.renew(),
         lambda: session.close(), lambda: client.close(), lambda: client.queue("other"),
         lambda: queue.send_many(["x"]), lambda: queue.dead_letters(),
+        lambda: queue.dead_letter_statistics(),
         lambda: aqueue.send("x").send(None), lambda: aqueue.receive_one(1).send(None),
         lambda: client.runtime.metrics(),
     ]

@@ -32,11 +32,14 @@ static void text_that_is_none(void) {
     qrt_client_t *opened = NULL;
     qrt_queue_t *found = NULL;
     qrt_buffer_t *buffer = NULL;
+    qrt_dead_letter_statistics_t *statistics = NULL;
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         qrt_bytes_t bad = wrong[i];
         qrt_runtime_options_t options = QRT_RUNTIME_OPTIONS_INIT;
+        qrt_dead_letter_filter_t filter = QRT_DEAD_LETTER_FILTER_INIT;
         qrt_runtime_t *made = NULL;
         options.config = bad;
+        filter.reason = bad;
         INVALID("config", qrt_runtime_new(&options, &made, &error));
         INVALID("url", qrt_client_open(runtime, bad, text(""), NOBODY, &opened, NULL, &error));
         INVALID("config",
@@ -52,6 +55,8 @@ static void text_that_is_none(void) {
         INVALID("name", qrt_message_set_header(message, bad, text("v"), &error));
         INVALID("value", qrt_message_set_header(message, text("n"), bad, &error));
         INVALID("id", qrt_queue_explain(queue, bad, 0, NOBODY, &buffer, NULL, &error));
+        INVALID("reason", qrt_queue_dead_letter_statistics(queue, &filter, NOBODY, &statistics,
+                                                           NULL, &error));
         INVALID("id", qrt_session_accept(queue, bad, NULL, NOBODY, &session, NULL, &error));
         CHECK(qrt_message_header(message, bad).len == 0);
         CHECK(made == NULL && opened == NULL && found == NULL && session == NULL);

@@ -3,7 +3,7 @@
 
 #include "check.h"
 
-static char covered[256][64];
+static char covered[320][64];
 static size_t covered_count;
 
 static void cover(const char *symbol) {
@@ -344,6 +344,7 @@ static void results(void) {
     qrt_redrive_report_t *i = NULL;
     qrt_drain_report_t *l = NULL;
     qrt_statistics_t *j = NULL;
+    qrt_dead_letter_statistics_t *counted = NULL;
     qrt_write_behind_t *m = NULL;
     qrt_write_batch_t *n = NULL;
     qrt_close_report_t *o = NULL;
@@ -361,6 +362,7 @@ static void results(void) {
     REFUSES("op", qrt_op_take_redrive_report, NULL, &i);
     REFUSES("op", qrt_op_take_drain_report, NULL, &l);
     REFUSES("op", qrt_op_take_statistics, NULL, &j);
+    REFUSES("op", qrt_op_take_dead_letter_statistics, NULL, &counted);
     REFUSES("op", qrt_op_take_write_behind, NULL, &m);
     REFUSES("op", qrt_op_take_write_batch, NULL, &n);
     REFUSES("op", qrt_op_take_close_report, NULL, &o);
@@ -377,6 +379,7 @@ static void results(void) {
     REFUSES("result", qrt_op_take_redrive_report, op, NULL);
     REFUSES("result", qrt_op_take_drain_report, op, NULL);
     REFUSES("result", qrt_op_take_statistics, op, NULL);
+    REFUSES("result", qrt_op_take_dead_letter_statistics, op, NULL);
     REFUSES("result", qrt_op_take_write_behind, op, NULL);
     REFUSES("result", qrt_op_take_write_batch, op, NULL);
     REFUSES("result", qrt_op_take_close_report, op, NULL);
@@ -416,6 +419,28 @@ static void dead_letters(void) {
     IS_EMPTY(qrt_redrive_report_failed_id, NULL, 0);
     IS_EMPTY(qrt_redrive_report_failed_reason, NULL, 0);
     DOES_NOTHING(qrt_redrive_report_free, NULL);
+}
+
+static void dead_letter_statistics(void) {
+    qrt_dead_letter_filter_t filter = QRT_DEAD_LETTER_FILTER_INIT;
+    qrt_dead_letter_statistics_t *statistics = NULL;
+    REFUSES("queue", qrt_queue_dead_letter_statistics, NULL, NULL, NOBODY, &statistics, NULL);
+    REFUSES("statistics", qrt_queue_dead_letter_statistics, queue, NULL, NOBODY, NULL, NULL);
+    filter.ids_count = 1;
+    REFUSES("ids", qrt_queue_dead_letter_statistics, queue, &filter, NOBODY, &statistics, NULL);
+    ANSWERS(0, qrt_dead_letter_statistics_count, NULL);
+    ANSWERS(0, qrt_dead_letter_statistics_bytes, NULL);
+    ANSWERS(-1, qrt_dead_letter_statistics_oldest, NULL);
+    ANSWERS(-1, qrt_dead_letter_statistics_newest, NULL);
+    ANSWERS(0, qrt_dead_letter_statistics_groups, NULL, QRT_BY_REASON);
+    IS_EMPTY(qrt_dead_letter_statistics_group_name, NULL, QRT_BY_REASON, 0);
+    ANSWERS(0, qrt_dead_letter_statistics_group_count, NULL, QRT_BY_SOURCE, 0);
+    ANSWERS(-1, qrt_dead_letter_statistics_group_oldest, NULL, QRT_BY_SOURCE, 0);
+    ANSWERS(-1, qrt_dead_letter_statistics_group_newest, NULL, QRT_BY_SOURCE, 0);
+    ANSWERS(0, qrt_dead_letter_statistics_ages, NULL);
+    ANSWERS(-1, qrt_dead_letter_statistics_age_up_to_ms, NULL, 0);
+    ANSWERS(0, qrt_dead_letter_statistics_age_count, NULL, 0);
+    DOES_NOTHING(qrt_dead_letter_statistics_free, NULL);
 }
 
 static void producers(void) {
@@ -570,6 +595,7 @@ int main(int count, char **arguments) {
     RUN(consumers_and_operations);
     RUN(results);
     RUN(dead_letters);
+    RUN(dead_letter_statistics);
     RUN(producers);
     RUN(write_behinds);
     RUN(the_rest);

@@ -55,6 +55,7 @@ static void everything_is_forked(void) {
     qrt_settle_results_t *i = NULL;
     qrt_dead_letters_t *j = NULL;
     qrt_redrive_report_t *k = NULL;
+    qrt_dead_letter_statistics_t *o = NULL;
     qrt_consumer_t *l = NULL;
     qrt_events_t *m = NULL;
     qrt_event_t event;
@@ -101,6 +102,7 @@ static void everything_is_forked(void) {
     FORKED(qrt_dead_letters_list(queue, NULL, 0, 1, NOBODY, &j, NULL, NULL));
     FORKED(qrt_dead_letters_redrive(queue, NULL, NULL, NOBODY, &k, NULL, NULL));
     FORKED(qrt_dead_letters_purge(queue, NULL, NOBODY, &n, NULL, NULL));
+    FORKED(qrt_queue_dead_letter_statistics(queue, NULL, NOBODY, &o, NULL, NULL));
     /* What the parent had in hand can be read. */
     CHECK(is(body_of(batch, 0), "a"));
 }

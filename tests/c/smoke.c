@@ -50,6 +50,33 @@ static void send_text(qrt_queue_t *queue, const char *body, const char *session)
     qrt_message_free(message);
 }
 
+/* One dead letter, of two bytes, given up then; there are no groups but its own. */
+static void count_dead_letters(const qrt_dead_letter_statistics_t *counted, int64_t then) {
+    const char *names[] = {"max_attempts", "orders"};
+    const uint32_t by[] = {QRT_BY_REASON, QRT_BY_SOURCE};
+    CHECK(qrt_dead_letter_statistics_count(counted) == 1);
+    CHECK(qrt_dead_letter_statistics_bytes(counted) == 2);
+    CHECK(qrt_dead_letter_statistics_oldest(counted) == then);
+    CHECK(qrt_dead_letter_statistics_newest(counted) == then);
+    for (int i = 0; i < 2; i++) {
+        CHECK(qrt_dead_letter_statistics_groups(counted, by[i]) == 1);
+        CHECK(is(qrt_dead_letter_statistics_group_name(counted, by[i], 0), names[i]));
+        CHECK(qrt_dead_letter_statistics_group_count(counted, by[i], 0) == 1);
+        CHECK(qrt_dead_letter_statistics_group_oldest(counted, by[i], 0) == then);
+        CHECK(qrt_dead_letter_statistics_group_newest(counted, by[i], 0) == then);
+        CHECK(qrt_dead_letter_statistics_group_name(counted, by[i], 1).len == 0);
+        CHECK(qrt_dead_letter_statistics_group_count(counted, by[i], 1) == 0);
+        CHECK(qrt_dead_letter_statistics_group_oldest(counted, by[i], 1) == -1);
+    }
+    CHECK(qrt_dead_letter_statistics_groups(counted, 2) == 0);
+    CHECK(qrt_dead_letter_statistics_ages(counted) == 5);
+    CHECK(qrt_dead_letter_statistics_age_up_to_ms(counted, 0) == 60000);
+    CHECK(qrt_dead_letter_statistics_age_up_to_ms(counted, 3) == 604800000);
+    CHECK(qrt_dead_letter_statistics_age_up_to_ms(counted, 4) == -1);
+    CHECK(qrt_dead_letter_statistics_age_count(counted, 0) == 1);
+    CHECK(qrt_dead_letter_statistics_age_count(counted, 5) == 0);
+}
+
 int main(void) {
     const qrt_completion_t none = QRT_COMPLETION_NONE;
     qrt_runtime_options_t options = QRT_RUNTIME_OPTIONS_INIT;
@@ -130,10 +157,14 @@ int main(void) {
     {
         qrt_dead_letters_t *letters = NULL;
         qrt_redrive_report_t *report = NULL;
+        qrt_dead_letter_statistics_t *counted = NULL;
         CHECK(qrt_dead_letters_list(queue, NULL, 0, 10, none, &letters, NULL, NULL) == QRT_OK);
         CHECK(qrt_dead_letters_count(letters) == 1);
         CHECK(is(qrt_dead_letters_reason(letters, 0), "max_attempts"));
         CHECK(is(qrt_dead_letters_description(letters, 0), "bad"));
+        CHECK(qrt_queue_dead_letter_statistics(queue, NULL, none, &counted, NULL, NULL) == QRT_OK);
+        count_dead_letters(counted, qrt_dead_letters_dead_lettered_at(letters, 0));
+        qrt_dead_letter_statistics_free(counted);
         qrt_dead_letters_free(letters);
         CHECK(qrt_dead_letters_redrive(queue, NULL, NULL, none, &report, NULL, NULL) == QRT_OK);
         CHECK(qrt_redrive_report_redriven(report) == 1);

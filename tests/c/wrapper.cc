@@ -164,6 +164,17 @@ static void many_at_once() {
     CHECK(letters[1].first_delivered_at == w.runtime.now());
     qr::DeadLetterFilter poison;
     poison.reason = "poison";
+    const qr::DeadLetterStatistics dead = w.queue.dead_letter_statistics().get();
+    CHECK(dead.count() == 2 && dead.bytes() == 2 && dead.oldest() == w.runtime.now());
+    CHECK(dead.by_reason().size() == 2 && dead.by_reason()[0].name == "max_attempts");
+    CHECK(dead.by_reason()[1].count == 1 && dead.by_reason()[1].newest == w.runtime.now());
+    CHECK(dead.by_source().size() == 1 && dead.by_source()[0].name == "jobs");
+    CHECK(dead.by_age().size() == 5 && dead.by_age()[0].count == 2);
+    CHECK(dead.by_age()[0].up_to == 60s && !dead.by_age()[4].up_to);
+    CHECK(w.queue.dead_letter_statistics(poison).get().count() == 1);
+    poison.session = "none";
+    CHECK(!w.queue.dead_letter_statistics(poison).get().newest());
+    poison.session.clear();
     qr::RedriveOptions dry;
     dry.dry_run = true;
     CHECK(w.queue.redrive(poison, dry).get().matched() == 1);

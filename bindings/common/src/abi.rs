@@ -80,6 +80,7 @@ objects!(
     qrt_producer_report_t: qrt_producer_report_free,
     qrt_statistics_t: qrt_statistics_free,
     qrt_dead_letters_t: qrt_dead_letters_free,
+    qrt_dead_letter_statistics_t: qrt_dead_letter_statistics_free,
     qrt_redrive_report_t: qrt_redrive_report_free,
     qrt_buffer_t: qrt_buffer_free,
     qrt_write_behind_t: qrt_write_behind_free,

@@ -7,11 +7,12 @@ use queue_runtime::*;
 use crate::abi::{Handle, call, make};
 use crate::error::Result;
 use crate::op::{Op, Output, take};
-use crate::{Batch, Buffer, Client, DeadLetters, DrainReport, Peeked, RedriveReport, Runtime};
+use crate::{Batch, Buffer, Client, DeadLetterStatistics, DeadLetters, DrainReport, Peeked};
 use crate::{
     CloseReport, ProducerReport, SendResults, Session, SettleResults, Statistics, WriteBatch,
     WriteBehind,
 };
+use crate::{RedriveReport, Runtime};
 
 /// Operations that have ended, in order. It is woken once for each change from empty to not empty.
 pub struct Events(Handle<qrt_events_t>);
@@ -77,6 +78,8 @@ values!(
     Peeked(Peeked),
     /// Dead letters listed.
     DeadLetters(DeadLetters),
+    /// Dead letters counted.
+    DeadLetterStatistics(DeadLetterStatistics),
     /// What a redrive did.
     RedriveReport(RedriveReport),
     /// What a drain did.

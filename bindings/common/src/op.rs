@@ -233,6 +233,7 @@ outputs!(
     SettleResults: qrt_settle_results_t, qrt_op_take_settle_results;
     Peeked: qrt_peeked_t, qrt_op_take_peeked;
     DeadLetters: qrt_dead_letters_t, qrt_op_take_dead_letters;
+    DeadLetterStatistics: qrt_dead_letter_statistics_t, qrt_op_take_dead_letter_statistics;
     RedriveReport: qrt_redrive_report_t, qrt_op_take_redrive_report;
     DrainReport: qrt_drain_report_t, qrt_op_take_drain_report;
     ProducerReport: qrt_producer_report_t, qrt_op_take_producer_report;

@@ -11,8 +11,8 @@ use crate::error::Result;
 use crate::op::{Started, start};
 use crate::runtime::{ms, some_ms};
 use crate::{
-    Batch, Breaker, Buffer, DeadLetters, Delivery, Filter, Message, Peeked, RedriveOptions,
-    RedriveReport,
+    Batch, Breaker, Buffer, DeadLetterStatistics, DeadLetters, Delivery, Filter, Message, Peeked,
+    RedriveOptions, RedriveReport,
 };
 use crate::{SendResults, Session, SettleResults, Settlements, Statistics};
 
@@ -208,6 +208,17 @@ impl Queue {
             start(|place, op, error| unsafe {
                 let queue = self.0.get();
                 qrt_dead_letters_list(queue, filter, after, max, NOBODY, place, op, error)
+            })
+        })
+    }
+
+    /// Counts dead letters by their reason, their source and their age.
+    pub fn dead_letter_statistics(&self, filter: &Filter) -> Result<Started<DeadLetterStatistics>> {
+        filter.lend(|filter| {
+            // SAFETY: the handle is owned, the filter lives for the length of the call.
+            start(|place, op, error| unsafe {
+                let queue = self.0.get();
+                qrt_queue_dead_letter_statistics(queue, filter, NOBODY, place, op, error)
             })
         })
     }

@@ -226,6 +226,13 @@ fn many_settle_in_one_call_and_come_back_from_the_dead() {
         letters.iter().nth(1).unwrap().description,
         Some("at length")
     );
+    let counted = queue.dead_letter_statistics(&Filter::default()).unwrap();
+    let counted = counted.wait().unwrap();
+    let names: Vec<_> = counted.by_reason().map(|group| group.name).collect();
+    assert_eq!((counted.count(), names), (2, reasons));
+    assert_eq!(counted.by_source().len(), 1);
+    assert_eq!(counted.by_age().next(), Some((Some(60_000), 2)));
+    assert_eq!(counted.by_age().last(), Some((None, 0)));
     let filter = Filter {
         ids: vec![letters.iter().nth(1).unwrap().id.to_owned()],
         ..Filter::default()

@@ -31,6 +31,13 @@ pub fn dead_letters(link: &mut Link, request: &mut Request<'_>) -> Result<Outcom
     link.begin(letters, &[])
 }
 
+/// Queue, which.
+pub fn dead_letter_statistics(link: &mut Link, request: &mut Request<'_>) -> Result<Outcome> {
+    let queue = &link.queues[request.index()];
+    let counted = queue.dead_letter_statistics(&filter(request));
+    link.begin(counted, &[])
+}
+
 /// Queue, which, how many at most, after which number, how many a second, whether only to count.
 pub fn redrive(link: &mut Link, request: &mut Request<'_>) -> Result<Outcome> {
     let queue = &link.queues[request.index()];

@@ -76,6 +76,7 @@ pub const VERBS: &[(&str, Verb)] = &[
     ("statistics", looking::statistics),
     ("explain", looking::explain),
     ("deadLetters", looking::dead_letters),
+    ("deadLetterStatistics", looking::dead_letter_statistics),
     ("redrive", looking::redrive),
     ("purge", looking::purge),
     ("openWriteBehind", write_behind::open),

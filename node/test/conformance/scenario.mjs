@@ -46,6 +46,8 @@ const SEEN = [
 ];
 const ERROR = ["kind", "field", "capability", "queue", "size", "limit"];
 const FILTER = ["ids_of", "reason", "session", "header", "since", "until"];
+const COUNTED = ["count", "bytes", "oldest", "newest", "by_reason", "by_source", "by_age"];
+const GROUP = ["name", "count", "oldest", "newest"];
 const REDRIVEN = ["matched", "redriven", "failed"];
 const DRAINED = ["finished", "released", "abandoned"];
 const STATUS = ["ready", "in_hand", "prefetched", "sessions", "paused", "breaker"];
@@ -88,6 +90,7 @@ const VERBS = {
   redrive: ["where", "max", "per_second", "dry_run", "after", "expect"],
   purge: ["where", "expect"],
   statistics: [],
+  dead_letter_statistics: ["where", "expect"],
   explain: ["expect"],
   create: [],
   consume: Object.keys(OPTIONS),
@@ -116,7 +119,14 @@ const VERBS = {
 const STARTED = ["send", "receive", "accept_next", "redrive", "next", "drain", "call"];
 /** What sees messages. */
 const RECEIVING = ["receive", "next", "call", "peek", "dead_letters"];
-const SEEING = [...RECEIVING, "accept_next", "consumer_status", "close_producer", "explain"];
+const SEEING = [
+  ...RECEIVING,
+  "accept_next",
+  "consumer_status",
+  "close_producer",
+  "explain",
+  "dead_letter_statistics",
+];
 
 /** Every scenario of a folder, with the theme of its file. */
 export function scenarios(folder) {
@@ -190,6 +200,7 @@ function checkStep(verb, step, joined) {
   }
   if (step.where !== undefined) checkKeys("where", step.where, FILTER);
   const table = {
+    dead_letter_statistics: COUNTED,
     redrive: REDRIVEN,
     drain: DRAINED,
     consumer_status: STATUS,
@@ -197,6 +208,9 @@ function checkStep(verb, step, joined) {
     explain: EXPLAINED,
   }[verb];
   if (table !== undefined) checkKeys("expect", step.expect ?? {}, table);
+  for (const list of ["by_reason", "by_source"]) {
+    for (const group of step.expect?.[list] ?? []) checkKeys(list, group, GROUP);
+  }
   if (verb === "cancelled" && step.cause === undefined) throw new Error("it must say the cause");
   if (verb === "statistics") checkKeys(verb, step.statistics, COUNTS);
   const entries = {

@@ -104,6 +104,7 @@ const BEGIN_ON = {
     }),
   purge: (world, queue, step) => queue.purgeDeadLetters(filter(world, step)),
   statistics: (_, queue) => queue.statistics(),
+  dead_letter_statistics: (world, queue, step) => queue.deadLetterStatistics(filter(world, step)),
   explain: (world, queue, step) => queue.explainMessage(named(world.ids, step.explain)),
   create: (_, queue) => queue.create(),
   consume: consumers.consume,
@@ -243,6 +244,19 @@ const FINISH = {
   },
   purge: (_, step, count) => checkValue("the count", step.expect, count),
   statistics: (_, step, statistics) => checkCounts(step.statistics, statistics),
+  dead_letter_statistics: (world, step, counted) => {
+    const { count, bytes, oldest, newest, by_age: byAge } = step.expect;
+    checkValue("count", count, counted.count);
+    checkValue("bytes", bytes, counted.bytes);
+    checkMoment(world, "oldest", oldest, counted.oldest);
+    checkMoment(world, "newest", newest, counted.newest);
+    checkGroups(world, "by_reason", step.expect.by_reason, counted.byReason, (name) => name);
+    checkGroups(world, "by_source", step.expect.by_source, counted.bySource, (name) =>
+      world.queueName(name),
+    );
+    const ages = counted.byAge.map((age) => age.count);
+    checkValue("by_age", byAge?.join(), ages.join());
+  },
   explain: (world, step, explained) => {
     const { standing, attempts, behind, parked, earliest, latest } = step.expect;
     checkValue("standing", standing, explained.standing);
@@ -294,6 +308,18 @@ function checkMoment(world, name, wanted, got) {
   if (wanted === undefined) return;
   const moment = wanted === "none" ? undefined : world.moment(wanted).getTime();
   check(moment === got?.getTime(), `${name} is ${got?.toISOString()}, expected ${wanted}`);
+}
+
+/** Whether the groups are these, in this order; `named` is what a name of the file stands for. */
+function checkGroups(world, list, wanted, got, named) {
+  if (wanted === undefined) return;
+  const expected = wanted.map(({ name, count }) => `${named(name)}: ${count}`);
+  const came = got.map(({ name, count }) => `${name}: ${count}`);
+  checkValue(list, expected.join(), came.join());
+  for (const [index, { name, oldest, newest }] of wanted.entries()) {
+    checkMoment(world, `oldest of ${name}`, oldest, got[index].oldest);
+    checkMoment(world, `newest of ${name}`, newest, got[index].newest);
+  }
 }
 
 function checkUntil(world, step, held) {

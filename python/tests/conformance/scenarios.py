@@ -136,6 +136,7 @@ _VERBS = {
     "redrive": "where max per_second dry_run after expect",
     "purge": "where expect",
     "statistics": "",
+    "dead_letter_statistics": "where expect",
     "explain": "expect",
     "create": "",
     "consume": _CONSUMER,
@@ -163,7 +164,13 @@ _VERBS = {
 }
 _IN_BACKGROUND = {"send", "receive", "accept_next", "redrive", "next", "drain", "call"}
 _SEEING = {"receive", "next", "call", "peek", "dead_letters"}
-_SAY_WHAT_COMES = _SEEING | {"accept_next", "consumer_status", "close_producer", "explain"}
+_SAY_WHAT_COMES = _SEEING | {
+    "accept_next",
+    "consumer_status",
+    "close_producer",
+    "explain",
+    "dead_letter_statistics",
+}
 
 
 def _verb(table: Table) -> str:
@@ -186,6 +193,11 @@ def _check(step: Step) -> None:
         _only(table.get("expect"), _SEEN)
     if verb == "redrive":
         _only(table.get("expect"), "matched redriven failed")
+    if verb == "dead_letter_statistics":
+        expect = table.get("expect", {})
+        _only(expect, "count bytes oldest newest by_reason by_source by_age")
+        _only(expect.get("by_reason"), "name count oldest newest")
+        _only(expect.get("by_source"), "name count oldest newest")
     if verb == "drain":
         _only(table.get("expect"), "finished released abandoned")
     if verb == "consumer_status":

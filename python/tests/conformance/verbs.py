@@ -174,6 +174,9 @@ def _of_queue(world: World, queue: Any, step: Step) -> Verb:
             return lambda: queue.purge_dead_letters(**where)
         case "statistics":
             return lambda: queue.statistics()
+        case "dead_letter_statistics":
+            where = _filter(world, step)
+            return lambda: queue.dead_letter_statistics(**where)
         case "explain":
             id_ = world.context.id_of(step.argument)
             return lambda: queue.explain_message(id_)
@@ -261,6 +264,8 @@ def finish(world: World, step: Step, came: Any) -> None:
             check.equal("the count", table["expect"], came)
         case "statistics":
             _counts(step.argument, came)
+        case "dead_letter_statistics":
+            _dead_letters_counted(world, table["expect"], came)
         case "explain":
             _explained(world, step, came)
 
@@ -322,6 +327,26 @@ def _explained(world: World, step: Step, came: Any) -> None:
                 check.equal(name, world.context.moment(wanted), getattr(came, name))
             case _:
                 check.equal(name, wanted, getattr(came, name))
+
+
+def _dead_letters_counted(world: World, wanted: Table, got: Any) -> None:
+    for name, value in wanted.items():
+        match name:
+            case "by_reason" | "by_source":
+                names = str if name == "by_reason" else world.context.queue_name
+                groups = getattr(got, name)
+                counts = [(names(group["name"]), group["count"]) for group in value]
+                check.equal(name, counts, [(group.name, group.count) for group in groups])
+                for group, said in zip(value, groups, strict=True):
+                    for end in {"oldest", "newest"} & group.keys():
+                        moment = world.context.moment(group[end])
+                        check.equal(f"{end} of {said.name!r}", moment, getattr(said, end))
+            case "by_age":
+                check.equal(name, value, [age.count for age in got.by_age])
+            case "oldest" | "newest":
+                check.equal(name, world.context.moment(value), getattr(got, name))
+            case _:
+                check.equal(name, value, getattr(got, name))
 
 
 def _counts(wanted: Table, got: Any) -> None:

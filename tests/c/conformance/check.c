@@ -58,9 +58,7 @@ bool check_text(struct world *world, const char *name, const json_t *wanted, qrt
                 (const char *)got.data, shown(expected), (const char *)expected.data);
 }
 
-/* The name of a queue, without what this world puts before it. */
-static bool check_queue(struct world *world, const char *name, const json_t *wanted,
-                        qrt_bytes_t got) {
+bool check_queue(struct world *world, const char *name, const json_t *wanted, qrt_bytes_t got) {
     size_t len = strlen(world->prefix);
     if (got.len >= len && memcmp(got.data, world->prefix, len) == 0) {
         got.data += len;

@@ -38,4 +38,7 @@ bool check_moment(struct world *world, const char *name, const json_t *wanted, i
 /* Whether a text is as expected, if something is expected of it. */
 bool check_text(struct world *world, const char *name, const json_t *wanted, qrt_bytes_t got);
 
+/* As check_text, of the name of a queue, which has what this world puts before it. */
+bool check_queue(struct world *world, const char *name, const json_t *wanted, qrt_bytes_t got);
+
 #endif

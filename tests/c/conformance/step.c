@@ -9,6 +9,7 @@
     "body id id_of session attempt attempts headers correlation_id content_type state reason " \
     "description source enqueued_at locked_until first_delivered_at dead_lettered_at"
 #define FILTER "ids_of reason session header since until"
+#define GROUP "name count oldest newest"
 
 /* Verbs, with the keys each may have beside those of every step. */
 static const struct {
@@ -41,6 +42,7 @@ static const struct {
     {"redrive", "where max per_second dry_run after expect", true, false},
     {"purge", "where expect", false, false},
     {"statistics", "", false, false},
+    {"dead_letter_statistics", "where expect", false, true},
     {"explain", "expect", false, true},
     {"create", "", false, false},
     /* Its options are refused or known where they are set. */
@@ -124,6 +126,8 @@ json_t *step_get(const json_t *step, const char *key) { return json_object_get(s
 static const char *expected_of(const char *verb) {
     if (strcmp(verb, "redrive") == 0) return "matched redriven failed";
     if (strcmp(verb, "explain") == 0) return "standing attempts behind parked earliest latest";
+    if (strcmp(verb, "dead_letter_statistics") == 0)
+        return "count bytes oldest newest by_reason by_source by_age";
     if (strcmp(verb, "drain") == 0) return "finished released abandoned";
     if (strcmp(verb, "close_producer") == 0) return "sent failed unsent";
     if (strcmp(verb, "consumer_status") == 0)
@@ -142,6 +146,8 @@ static bool check_nested(const json_t *step, const char *verb, struct failure *f
            step_check_keys(step_get(step, "where"), FILTER, failure) &&
            step_check_keys(json_is_object(expect) ? expect : NULL, expected, failure) &&
            check_each(lists ? expect : NULL, SEEN, failure) &&
+           check_each(step_get(expect, "by_reason"), GROUP, failure) &&
+           check_each(step_get(expect, "by_source"), GROUP, failure) &&
            check_each(step_get(step, "send_many"), "body error" MESSAGE, failure) &&
            check_each(step_get(step, "settle_many"),
                       "ack nack release dead_letter reason description delay error", failure) &&

@@ -5,6 +5,7 @@
 
 #include "check.h"
 #include "consumer.h"
+#include "dead_letters.h"
 #include "message.h"
 #include "producer.h"
 #include "step.h"
@@ -252,6 +253,9 @@ static bool begin_of_dead_letters(struct world *world, const json_t *step, struc
     }
     if (good && queue != NULL && is(step, "purge"))
         qrt_dead_letters_purge(queue, &filter, NOBODY, &going->count, &going->op, &going->error);
+    if (good && queue != NULL && is(step, "dead_letter_statistics"))
+        qrt_queue_dead_letter_statistics(queue, &filter, NOBODY, &going->counted, &going->op,
+                                         &going->error);
     free(ids);
     return good;
 }
@@ -302,7 +306,7 @@ bool verb_begin(struct world *world, const json_t *step, struct going *going) {
         return begin_of_session(world, step, verb, going);
     if (strcmp(verb, "peek") == 0) return begin_peek(world, step, going);
     if (strcmp(verb, "dead_letters") == 0 || strcmp(verb, "redrive") == 0 ||
-        strcmp(verb, "purge") == 0)
+        strcmp(verb, "purge") == 0 || strcmp(verb, "dead_letter_statistics") == 0)
         return begin_of_dead_letters(world, step, going);
     if (strcmp(verb, "connect") == 0) {
         world_connect(world, step, &going->error);
@@ -351,6 +355,8 @@ static void take(const json_t *step, struct going *g) {
         qrt_op_take_count(g->op, &g->count, &g->error);
     else if (strcmp(verb, "statistics") == 0)
         qrt_op_take_statistics(g->op, &g->statistics, &g->error);
+    else if (strcmp(verb, "dead_letter_statistics") == 0)
+        qrt_op_take_dead_letter_statistics(g->op, &g->counted, &g->error);
     else if (strcmp(verb, "explain") == 0)
         qrt_op_take_buffer(g->op, &g->explanation, &g->error);
     else if (strcmp(verb, "close_producer") == 0)
@@ -650,6 +656,8 @@ bool verb_finish(struct world *world, const json_t *step, struct going *going) {
     if (is(step, "purge"))
         return check_number(world, "the count", step_get(step, "expect"), (int64_t)going->count);
     if (is(step, "statistics")) return finish_statistics(world, step_get(step, "statistics"), going);
+    if (is(step, "dead_letter_statistics"))
+        return dead_letters_counted(world, step_get(step, "expect"), going->counted);
     if (is(step, "explain")) return finish_explain(world, step_get(step, "expect"), going);
     if (is(step, "extend"))
         return check_moment(world, "the end of the lock", until,
@@ -678,6 +686,7 @@ void verb_free(struct going *going) {
     qrt_dead_letters_free(going->letters);
     qrt_redrive_report_free(going->report);
     qrt_statistics_free(going->statistics);
+    qrt_dead_letter_statistics_free(going->counted);
     qrt_buffer_free(going->explanation);
     qrt_consumer_free(going->consumer);
     qrt_drain_report_free(going->drained);

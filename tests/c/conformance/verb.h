@@ -24,6 +24,7 @@ struct going {
     qrt_dead_letters_t *letters;
     qrt_redrive_report_t *report;
     qrt_statistics_t *statistics;
+    qrt_dead_letter_statistics_t *counted;
     qrt_buffer_t *explanation;
     uint64_t count;
     qrt_consumer_t *consumer;
