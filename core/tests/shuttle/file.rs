@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use queue_runtime_core::{Queue, QueueOptions};
+use queue_runtime_core::{Client, Clock, Queue, QueueOptions, Runtime, RuntimeConfig};
 use shuttle::future::block_on;
 use shuttle::thread;
 
@@ -23,14 +23,19 @@ pub fn in_two_stores(options: &QueueOptions, test: &impl Fn(Kit, Queue, Queue)) 
     test(kit, queue, others);
 }
 
+/// A client on the system's clock: those of a virtual one lead their flushes themselves.
+fn in_real_time(folder: &Folder) -> Client {
+    let runtime = Runtime::with_clock(RuntimeConfig::default(), Clock::system()).unwrap();
+    now(runtime.connect(&*folder.url(""))).unwrap()
+}
+
 #[test]
 fn a_flush_answers_all_who_wait_for_it() {
     schedules(50, || {
-        let folder = Arc::new(Folder::in_memory());
-        let kits = [(); 2].map(|()| Kit::file(&folder, ""));
+        let folder = Folder::in_memory();
+        let clients = [(); 2].map(|()| in_real_time(&folder));
         let senders = ["a", "b", "c"].map(|body| {
-            let kit = if body == "c" { &kits[1] } else { &kits[0] };
-            let queue = kit.queue(QueueOptions::default());
+            let queue = clients[usize::from(body == "c")].queue("q").unwrap();
             thread::spawn(move || {
                 // The second one may find the flusher asleep.
                 for _ in 0..2 {
@@ -39,7 +44,7 @@ fn a_flush_answers_all_who_wait_for_it() {
             })
         });
         senders.map(|sender| sender.join().unwrap());
-        let queue = kits[0].queue(QueueOptions::default());
+        let queue = clients[0].queue("q").unwrap();
         assert_eq!(now(queue.statistics()).unwrap().ready, 6);
     });
 }
