@@ -169,7 +169,7 @@ static bool run_target(const json_t *files, json_t *rows, const json_t *entry) {
 }
 
 int main(int count, char **arguments) {
-    json_t *loaded, *rows = json_array();
+    json_t *loaded, *rows;
     const json_t *files, *targets;
     json_error_t unread;
     size_t failed = 0, ran;
@@ -181,6 +181,7 @@ int main(int count, char **arguments) {
     }
     json_object_seed(0);
     if (strcmp(arguments[1], "--follow") == 0) return follow();
+    rows = json_array();
     loaded = json_loadf(stdin, JSON_ALLOW_NUL, &unread);
     if (loaded == NULL) {
         fprintf(stderr, "the scenarios cannot be read: %s\n", unread.text);
