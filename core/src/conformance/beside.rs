@@ -153,6 +153,7 @@ impl World<'_> {
             Action::Drop(name) => delivery(name),
             Action::Cancelled(cancelled) => delivery(&cancelled.delivery),
             Action::Receive(receive) => receive.from.as_ref().is_some_and(session),
+            Action::Consume(consume) => consume.from.as_ref().is_some_and(session),
             Action::Renew(renew) => session(&renew.session),
             Action::CloseSession(name) | Action::DropSession(name) => session(name),
             Action::State(state) => session(&state.session),

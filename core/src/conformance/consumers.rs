@@ -18,7 +18,7 @@ use super::world::{Checked, World};
 use crate::consumer::{
     CancelCause, Consumer, ConsumerOptions, ConsumerStatus, DrainReport, Worker,
 };
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::resilience::BreakerState;
 
 /// How often one looks whether something has come to be.
@@ -79,22 +79,27 @@ impl Intake {
 #[derive(Clone, Debug)]
 pub(super) struct Consume {
     name: String,
+    /// The held session it receives from, if not from a queue.
+    pub from: Option<String>,
     pub options: ConsumerOptions,
 }
 
 impl Consume {
     /// Reads what is left of a step without what every step may say.
     pub fn read(table: Table) -> Result<Self, String> {
-        let mut name = String::new();
-        let mut options = ConsumerOptions::new();
+        let mut consume = Self {
+            name: String::new(),
+            from: None,
+            options: ConsumerOptions::new(),
+        };
         for (key, value) in table {
-            if key == "consume" {
-                name = read(&key, value)?;
-            } else {
-                options = set(options, &key, value)?;
+            match &*key {
+                "consume" => consume.name = read(&key, value)?,
+                "from" => consume.from = Some(read(&key, value)?),
+                _ => consume.options = set(consume.options, &key, value)?,
             }
         }
-        Ok(Self { name, options })
+        Ok(consume)
     }
 }
 
@@ -106,6 +111,8 @@ pub(super) fn set(
 ) -> Result<ConsumerOptions, String> {
     Ok(match key {
         "concurrency" => options.concurrency(read(key, value)?),
+        "min_concurrency" => options.min_concurrency(read(key, value)?),
+        "scale_cooldown" => options.scale_cooldown(span(key, value)?),
         "prefetch" => options.prefetch(read(key, value)?),
         "prefetch_bytes" => options.prefetch_bytes(read(key, value)?),
         "max_messages" => options.max_messages(read(key, value)?),
@@ -165,8 +172,10 @@ struct Expected {
     ready: Option<bool>,
     in_hand: Option<u64>,
     prefetched: Option<u64>,
+    concurrency: Option<u64>,
     sessions: Option<u64>,
     paused: Option<bool>,
+    over_memory: Option<bool>,
     /// As [`BreakerState::name`] says it.
     breaker: Option<String>,
 }
@@ -176,8 +185,10 @@ impl Expected {
         check_value("ready", self.ready, got.ready)?;
         check_value("in_hand", self.in_hand, got.in_hand)?;
         check_value("prefetched", self.prefetched, got.prefetched)?;
+        check_value("concurrency", self.concurrency, got.concurrency)?;
         check_value("sessions", self.sessions, got.sessions)?;
         check_value("paused", self.paused, got.paused)?;
+        check_value("over_memory", self.over_memory, got.over_memory)?;
         let breaker = self.breaker.as_deref();
         check_value("breaker", breaker, BreakerState::name(got.breaker))
     }
@@ -251,11 +262,16 @@ impl World<'_> {
                 let intake = self.intake(&next.consumer)?;
                 intake.consumer()?;
                 going(async move {
-                    let delivery = match &*intake {
-                        Intake::Consumer(consumer) => consumer.next().await,
-                        Intake::Worker(..) => None,
+                    let Intake::Consumer(consumer) = &*intake else {
+                        return Ok(Came::Deliveries(Vec::new()));
                     };
-                    Ok(Came::Deliveries(delivery.into_iter().collect()))
+                    let delivery = consumer.next().await;
+                    // Where it ended for want of its session, other languages fail.
+                    let lost = |error: &Error| error.kind() == ErrorKind::SessionLockLost;
+                    match consumer.status().failure.filter(lost) {
+                        Some(error) if delivery.is_none() => Err(error),
+                        _ => Ok(Came::Deliveries(delivery.into_iter().collect())),
+                    }
                 })
             }
             Action::ConsumerStatus(status) => {

@@ -180,6 +180,7 @@ mod tests {
                 needs: Vec::new(),
                 lacks: Vec::new(),
                 tags: Vec::new(),
+                runtime: Default::default(),
                 options: Default::default(),
                 written_options: Default::default(),
                 steps: Vec::new(),

@@ -35,6 +35,8 @@ const FILES: &[(&str, &str)] = files![
     "clients",
     "consumers",
     "breakers",
+    "holding_back",
+    "held_sessions",
     "session_pools",
     "workers",
     "producers",
@@ -57,6 +59,7 @@ pub struct Scenario {
     pub lacks: Vec<Capability>,
     /// Where else it makes sense.
     pub tags: Vec<Tag>,
+    pub(super) runtime: RuntimeOptions,
     pub(super) options: QueueOptions,
     /// The options, as they stand in the file.
     pub(super) written_options: Table,
@@ -89,8 +92,17 @@ struct Written {
     #[serde(default)]
     tags: Vec<Tag>,
     #[serde(default)]
+    runtime: RuntimeOptions,
+    #[serde(default)]
     options: Table,
     steps: Vec<Table>,
+}
+
+/// What the runtime of all clients is asked.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RuntimeOptions {
+    pub memory_limit: Option<u64>,
 }
 
 /// Every scenario, in the order of the files.
@@ -155,6 +167,7 @@ impl Written {
             needs: self.needs,
             lacks: self.lacks,
             tags: self.tags,
+            runtime: self.runtime,
             options: options.map_err(|e: toml::de::Error| e.message().to_owned())?,
             written_options: self.options,
             steps,

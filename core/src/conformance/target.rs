@@ -11,6 +11,7 @@ use super::scenario::{Scenario, Tag};
 use super::world::CLIENT;
 use crate::Result;
 use crate::capability::Capabilities;
+use crate::config::RuntimeConfig;
 use crate::runtime::{Runtime, Tasks};
 
 /// A store that nobody else uses, for one scenario.
@@ -62,6 +63,18 @@ impl Store {
     pub fn guard(mut self, guard: impl Any + Send) -> Self {
         self.guard = Some(Box::new(guard));
         self
+    }
+
+    /// Connects the first client over a runtime of this limit.
+    pub(super) fn limit_memory(&mut self, limit: u64) -> Result<()> {
+        let config = RuntimeConfig {
+            worker_threads: Some(1),
+            memory_limit: Some(limit),
+            ..RuntimeConfig::default()
+        };
+        let clock = self.runtime.clock().clone();
+        self.runtime = Runtime::with_clock(config, clock)?;
+        Ok(())
     }
 
     pub(super) fn runtime(&self) -> &Runtime {

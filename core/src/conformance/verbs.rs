@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::arguments::{AcceptNext, Outgoing, Receive, Redriven, Seen};
 use super::check::{Sight, check_counts, check_end, check_explained, check_seen, check_value};
-use super::consumers::Intake;
+use super::consumers::{Consume, Intake};
 use super::dead_letter_statistics::check_counted;
 use super::producers::check_report;
 use super::step::{Action, Mode, Step};
@@ -144,6 +144,14 @@ impl World<'_> {
                 self.begin_of_producer(&step.action)?
             }
             Action::Flush(_) | Action::CloseProducer(_) => self.begin_of_producer(&step.action)?,
+            Action::Consume(Consume {
+                from: Some(from),
+                options,
+                ..
+            }) => {
+                let consumer = self.session(from)?.consume(options.clone());
+                going(async move { consumer.map(Intake::Consumer).map(Came::Intake) })
+            }
             Action::ConsumerStatus(_) | Action::Cancelled(_) => {
                 // What was woken before, and what is due, has its turn first.
                 self.turn().await;

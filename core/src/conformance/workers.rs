@@ -37,13 +37,22 @@ impl Work {
             options: ConsumerOptions::new(),
             batches: None,
         };
+        let (mut least, mut most, mut target) = (None, None, None);
         for (key, value) in table {
             let batches = work.batches.unwrap_or_default();
             let batches = match &*key {
-                "batch_size" => batches.batch_size(read(&key, value)?),
+                "batch_size" => batches.batch_size(*most.insert(read(&key, value)?)),
                 "batch_bytes" => batches.batch_bytes(read(&key, value)?),
                 "batch_linger" => batches.batch_linger(span(&key, value)?),
                 "batch_concurrency" => batches.batch_concurrency(read(&key, value)?),
+                "min_batch_size" => {
+                    least = Some(read(&key, value)?);
+                    batches
+                }
+                "target_batch_duration" => {
+                    target = Some(span(&key, value)?);
+                    batches
+                }
                 "work" => {
                     work.name = read(&key, value)?;
                     continue;
@@ -55,6 +64,13 @@ impl Work {
             };
             work.batches = Some(batches);
         }
+        work.batches = match (least, most, target) {
+            (None, _, None) => work.batches,
+            (Some(least), Some(most), Some(target)) => {
+                work.batches.map(|b| b.adaptive(least, most, target))
+            }
+            _ => return Err("sizes adapt between two, to a duration".to_owned()),
+        };
         Ok(work)
     }
 

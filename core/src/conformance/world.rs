@@ -67,7 +67,11 @@ pub(super) struct World<'a> {
 
 impl<'a> World<'a> {
     pub fn new(target: &Target, scenario: &'a Scenario) -> Result<Self> {
-        Ok(Self::in_store(target.store()?, target.slack(), scenario))
+        let mut store = target.store()?;
+        if let Some(limit) = scenario.runtime.memory_limit {
+            store.limit_memory(limit)?;
+        }
+        Ok(Self::in_store(store, target.slack(), scenario))
     }
 
     /// In a store that is there already.

@@ -10,6 +10,8 @@ export const same = (value) => value;
 /** How the value of each option is read: one line for each. */
 export const OPTIONS = {
   concurrency: same,
+  min_concurrency: same,
+  scale_cooldown: span,
   prefetch: same,
   prefetch_bytes: same,
   max_messages: same,
@@ -32,13 +34,14 @@ export function options(step, known) {
   return Object.fromEntries(said.map((name) => [camel(name), known[name](step[name])]));
 }
 
-/** Begins a consumer. */
-export async function consume(_, queue, step) {
-  return queue.consume(options(step, OPTIONS));
+/** Begins a consumer, of a queue or of a held session. */
+export async function consume(_, source, step) {
+  return source.consume(options(step, OPTIONS));
 }
 
 /** The verbs that are no queue's. */
 export const BEGIN = {
+  consume: (world, step) => step.from && consume(world, named(world.sessions, step.from), step),
   next: async (world, step, signal) => {
     const consumer = named(world.consumers, step.next);
     // Who asks can only be given up with all who ask.

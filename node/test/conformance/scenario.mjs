@@ -10,7 +10,7 @@ import { OPTIONS as PRODUCER } from "./producers.mjs";
 import { expand, isTable } from "./text.mjs";
 import { BATCHES } from "./workers.mjs";
 
-const SCENARIO = ["name", "about", "needs", "lacks", "tags", "options", "steps"];
+const SCENARIO = ["name", "about", "needs", "lacks", "tags", "runtime", "options", "steps"];
 const TAGS = ["real_time"];
 /** What every step may say. */
 const COMMON = ["client", "queue", "start", "error"];
@@ -50,7 +50,17 @@ const COUNTED = ["count", "bytes", "oldest", "newest", "by_reason", "by_source",
 const GROUP = ["name", "count", "oldest", "newest"];
 const REDRIVEN = ["matched", "redriven", "failed"];
 const DRAINED = ["finished", "released", "abandoned"];
-const STATUS = ["ready", "in_hand", "prefetched", "sessions", "paused", "breaker"];
+const STATUS = [
+  "ready",
+  "in_hand",
+  "prefetched",
+  "concurrency",
+  "sessions",
+  "paused",
+  "over_memory",
+  "breaker",
+];
+const RUNTIME = ["memory_limit"];
 const PRODUCED = ["sent", "failed", "unsent"];
 const COUNTS = [
   "ready",
@@ -93,7 +103,7 @@ const VERBS = {
   dead_letter_statistics: ["where", "expect"],
   explain: ["expect"],
   create: [],
-  consume: Object.keys(OPTIONS),
+  consume: ["from", ...Object.keys(OPTIONS)],
   next: ["as", "expect", "count"],
   consumer_status: ["expect"],
   cancelled: ["cause"],
@@ -145,12 +155,13 @@ function read(theme, written) {
   const { name } = written;
   try {
     checkKeys("the scenario", written, SCENARIO);
-    const { needs = [], lacks = [], tags = [], options = {} } = written;
+    const { needs = [], lacks = [], tags = [], runtime = {}, options = {} } = written;
+    checkKeys("runtime", runtime, RUNTIME);
     for (const tag of tags) if (!TAGS.includes(tag)) throw new Error(`there is no tag ${tag}`);
     const started = new Map();
     const steps = written.steps.map((step) => readStep(step, started));
     if (started.size > 0) throw new Error("a step is started and neither joined nor cancelled");
-    return { theme, name, needs, lacks, tags, options, steps };
+    return { theme, name, needs, lacks, tags, runtime, options, steps };
   } catch (error) {
     throw new Error(`${theme}: ${name}: ${error.message}`);
   }

@@ -11,6 +11,8 @@ export const BATCHES = {
   batch_bytes: same,
   batch_linger: span,
   batch_concurrency: same,
+  min_batch_size: same,
+  target_batch_duration: span,
 };
 
 /** Starts a worker. */

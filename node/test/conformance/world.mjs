@@ -54,8 +54,9 @@ export class World {
     this.target = target;
     this.#store = target.store();
     this.#scenario = scenario;
-    if (virtual) this.#engine = new TestEngine();
-    this.#runtime = this.#engine?.runtime ?? new Runtime({ workerThreads: 1 });
+    const options = { workerThreads: 1, ...camelKeys(scenario.runtime) };
+    if (virtual) this.#engine = new TestEngine(options);
+    this.#runtime = this.#engine?.runtime ?? new Runtime(options);
     this.start = this.#runtime.now.getTime();
   }
 

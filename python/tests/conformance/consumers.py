@@ -27,9 +27,9 @@ VERBS = {
 }
 
 
-def consume(queue: Any, step: Step) -> Any:
-    """Begins a consumer."""
-    return queue.consume(**options(step, OPTIONS))
+def consume(source: Any, step: Step) -> Any:
+    """Begins a consumer, of a queue or of a held session."""
+    return source.consume(**options(step, OPTIONS))
 
 
 def options(step: Step, known: dict[str, Callable[[Any], Any]]) -> Table:
@@ -44,6 +44,8 @@ def same(value: Any) -> Any:
 #: How the value of each option is read: one line for each.
 OPTIONS: dict[str, Callable[[Any], Any]] = {
     "concurrency": same,
+    "min_concurrency": same,
+    "scale_cooldown": span,
     "prefetch": same,
     "prefetch_bytes": same,
     "max_messages": same,

@@ -29,6 +29,8 @@ class Scenario:
     needs: list[str]
     lacks: list[str]
     tags: list[str]
+    #: Options of the runtime.
+    runtime: Table
     options: Table
     steps: list[Step]
 
@@ -67,13 +69,15 @@ def _file(path: Path) -> Iterator[Scenario]:
 
 
 def _scenario(theme: str, written: Table) -> Scenario:
-    _only(written, "name about needs lacks tags options steps")
+    _only(written.get("runtime"), "memory_limit")
+    _only(written, "name about needs lacks tags runtime options steps")
     started: dict[str, Table] = {}
     steps = [read_step(table, started) for table in written["steps"]]
     if started:
         raise Wrong(f"{', '.join(started)}: started and neither joined nor cancelled")
     lists = (written.get(key, []) for key in ("needs", "lacks", "tags"))
-    return Scenario(theme, written["name"], *lists, expand(written.get("options", {})), steps)
+    options = expand(written.get("options", {}))
+    return Scenario(theme, written["name"], *lists, written.get("runtime", {}), options, steps)
 
 
 def read_step(written: Table, started: dict[str, Table]) -> Step:
@@ -100,18 +104,20 @@ def _taken(started: dict[str, Table], name: str) -> Table:
 
 # The keys of the verbs, beside those of every step.
 _MESSAGE = "id headers session correlation_id content_type ttl delay dedup_id duplicate_of"
-_STATUS = "ready in_hand prefetched sessions paused breaker"
+_STATUS = "ready in_hand prefetched concurrency sessions paused over_memory breaker"
 _FILTER = "ids_of reason session header since until"
 _SEEN = (
     "body id id_of session attempt attempts headers correlation_id content_type state reason "
     "description source enqueued_at locked_until first_delivered_at dead_lettered_at"
 )
 _CONSUMER = (
-    "concurrency prefetch prefetch_bytes max_messages wait lock max_lock_renewal reconnect idle "
-    "breaker max_sessions session_idle session_max_messages session_max_time "
-    "max_in_flight_per_group"
+    "concurrency min_concurrency scale_cooldown prefetch prefetch_bytes max_messages wait lock "
+    "max_lock_renewal reconnect idle breaker max_sessions session_idle session_max_messages "
+    "session_max_time max_in_flight_per_group"
 )
-_BATCHES = "batch_size batch_bytes batch_linger batch_concurrency"
+_BATCHES = (
+    "batch_size batch_bytes batch_linger batch_concurrency min_batch_size target_batch_duration"
+)
 _VERBS = {
     "send": f"{_MESSAGE} by",
     "send_many": "",
@@ -139,7 +145,7 @@ _VERBS = {
     "dead_letter_statistics": "where expect",
     "explain": "expect",
     "create": "",
-    "consume": _CONSUMER,
+    "consume": f"from {_CONSUMER}",
     "next": "as expect count",
     "consumer_status": "expect",
     "cancelled": "cause",

@@ -35,6 +35,9 @@ async def prepare(world: World, step: Step) -> Verb:
             return _of_delivery(world, step)
         case "receive" if "from" in step.table:
             return _receive(world.named(world.sessions, step.table["from"]), step)
+        case "consume" if "from" in step.table:
+            session = world.named(world.sessions, step.table["from"])
+            return lambda: consumers.consume(session, step)
         case "renew" | "state" | "set_state" | "close_session":
             return _of_session(world, step)
         case verb if verb in consumers.VERBS:

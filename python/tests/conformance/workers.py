@@ -25,6 +25,8 @@ _BATCHES: dict[str, Callable[[Any], Any]] = {
     "batch_bytes": same,
     "batch_linger": span,
     "batch_concurrency": same,
+    "min_batch_size": same,
+    "target_batch_duration": span,
 }
 
 #: How often a thread looks whether it is to stop.

@@ -87,7 +87,7 @@ class World:
         self.scenario = scenario
         self.virtual_clock = virtual_clock
         # Of one thread, background work is done in its order: `pending` sees all that is due.
-        self.runtime = Runtime(virtual_clock=virtual_clock, worker_threads=1)
+        self.runtime = Runtime(virtual_clock=virtual_clock, worker_threads=1, **scenario.runtime)
         self.context = Context(self.runtime.now(), self.store.queue_name)
         self.clients: dict[str, Any] = {}
         self.options: dict[str, Table] = {}

@@ -19,6 +19,8 @@ static const struct {
     size_t at;
 } OPTIONS[] = {
     {"concurrency", COUNT, offsetof(qrt_consumer_options_t, credits)},
+    {"min_concurrency", COUNT, offsetof(qrt_consumer_options_t, min_concurrency)},
+    {"scale_cooldown", SPAN, offsetof(qrt_consumer_options_t, scale_cooldown_ms)},
     {"prefetch", COUNT, offsetof(qrt_consumer_options_t, prefetch)},
     {"prefetch_bytes", BYTES, offsetof(qrt_consumer_options_t, prefetch_bytes)},
     {"max_messages", COUNT, offsetof(qrt_consumer_options_t, max_messages)},
@@ -35,6 +37,8 @@ static const struct {
     {"batch_size", COUNT, offsetof(qrt_consumer_options_t, batch_size)},
     {"batch_bytes", BYTES, offsetof(qrt_consumer_options_t, batch_bytes)},
     {"batch_linger", SPAN, offsetof(qrt_consumer_options_t, batch_linger_ms)},
+    {"min_batch_size", COUNT, offsetof(qrt_consumer_options_t, min_batch_size)},
+    {"target_batch_duration", SPAN, offsetof(qrt_consumer_options_t, target_batch_duration_ms)},
     {"max_in_flight_per_group", COUNT, offsetof(qrt_consumer_options_t, max_in_flight_per_group)},
 };
 
@@ -43,7 +47,7 @@ enum { OPTION_COUNT = sizeof OPTIONS / sizeof *OPTIONS };
 /* What every step may say. */
 static bool is_common(const char *key) {
     /* How many batches there are at one time is what credits say. */
-    static const char *const keys[] = {"consume", "work",  "batch_concurrency",
+    static const char *const keys[] = {"consume", "from",  "work", "batch_concurrency",
                                        "client",  "queue", "error"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         if (strcmp(key, keys[i]) == 0) return true;
@@ -83,8 +87,16 @@ bool consumer_options(struct world *world, const json_t *step, qrt_consumer_opti
 
 static bool begin_consume(struct world *world, const json_t *step, struct going *going) {
     qrt_consumer_options_t options = QRT_CONSUMER_OPTIONS_INIT;
-    qrt_queue_t *queue = world_queue(world, step, &going->error);
+    const json_t *from = step_get(step, "from");
+    qrt_queue_t *queue;
     if (!consumer_options(world, step, &options)) return false;
+    if (from != NULL) {
+        qrt_session_t *session = names_get(&world->sessions, text_bytes(from));
+        if (session == NULL) return fail(&world->failure, "there is no such session");
+        qrt_session_consume(session, &options, &going->consumer, &going->error);
+        return true;
+    }
+    queue = world_queue(world, step, &going->error);
     if (queue != NULL) qrt_consumer_start(queue, &options, &going->consumer, &going->error);
     return true;
 }

@@ -131,7 +131,7 @@ static const char *expected_of(const char *verb) {
     if (strcmp(verb, "drain") == 0) return "finished released abandoned";
     if (strcmp(verb, "close_producer") == 0) return "sent failed unsent";
     if (strcmp(verb, "consumer_status") == 0)
-        return "ready in_hand prefetched sessions paused breaker";
+        return "ready in_hand prefetched concurrency sessions paused over_memory breaker";
     return SEEN;
 }
 
@@ -209,7 +209,9 @@ json_t *step_read(const json_t *written, json_t *started, struct failure *failur
 json_t *step_read_all(const json_t *scenario, struct failure *failure) {
     const json_t *written = step_get(scenario, "steps");
     json_t *steps = json_array(), *started = json_object();
-    bool read = step_check_keys(scenario, "name about needs lacks tags options steps", failure);
+    bool read =
+        step_check_keys(scenario, "name about needs lacks tags runtime options steps", failure) &&
+        step_check_keys(step_get(scenario, "runtime"), "memory_limit", failure);
     for (size_t i = 0; read && i < json_array_size(written); i++) {
         json_t *step = step_read(json_array_get(written, i), started, failure);
         read = step != NULL;

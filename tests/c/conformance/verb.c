@@ -336,7 +336,7 @@ static void take(const json_t *step, struct going *g) {
     const char *verb = step_verb(step);
     if (strncmp(verb, "send", 4) == 0)
         qrt_op_take_send_results(g->op, &g->sent, &g->error);
-    else if (strcmp(verb, "receive") == 0)
+    else if (strcmp(verb, "receive") == 0 || strcmp(verb, "call") == 0)
         qrt_op_take_batch(g->op, &g->batch, &g->error);
     else if (strcmp(verb, "settle_many") == 0 || strcmp(verb, "extend_many") == 0 ||
              strcmp(verb, "return") == 0)

@@ -24,6 +24,9 @@ struct worker {
     pthread_mutex_t lock;
     pthread_cond_t came;
     struct call *first, **last;
+    /* Messages of a batch at most, where it is asked for batches instead: one that called back would
+     * hand over a small one after the other, as long as there are credits. */
+    uint32_t asked;
     /* Borrowed from the world. */
     qrt_consumer_t *consumer;
     qrt_queue_t *queue;
@@ -66,11 +69,16 @@ static void worker_release(void *user_data) {
     free(worker);
 }
 
-static void on_batch(void *user_data, qrt_batch_t *batch) {
-    struct worker *worker = user_data;
+static struct call *call_of(qrt_batch_t *batch) {
     struct call *call = calloc(1, sizeof *call);
     if (call == NULL) abort();
     call->batch = batch;
+    return call;
+}
+
+static void on_batch(void *user_data, qrt_batch_t *batch) {
+    struct worker *worker = user_data;
+    struct call *call = call_of(batch);
     pthread_mutex_lock(&worker->lock);
     *worker->last = call;
     worker->last = &call->next;
@@ -97,11 +105,16 @@ static bool begin_work(struct world *world, const json_t *step, struct going *go
     if (queue == NULL) return true;
     worker = worker_new();
     worker->queue = queue;
-    options.on_batch = on_batch;
-    options.user_data = worker;
-    options.free = worker_release;
-    if (qrt_consumer_start(queue, &options, &going->consumer, &going->error) != QRT_OK) {
+    if (options.target_batch_duration_ms >= 0) {
+        worker->asked = options.batch_size;
         worker_release(worker);
+    } else {
+        options.on_batch = on_batch;
+        options.user_data = worker;
+        options.free = worker_release;
+    }
+    if (qrt_consumer_start(queue, &options, &going->consumer, &going->error) != QRT_OK) {
+        if (worker->asked == 0) worker_release(worker);
         worker_release(worker);
         return true;
     }
@@ -160,13 +173,17 @@ bool worker_begin(struct world *world, const json_t *step, struct going *going) 
     if (is(verb, "work")) return begin_work(world, step, going);
     if (is(verb, "return")) return begin_return(world, step, going);
     going->caller = names_get(&world->workers, text_bytes(step_get(step, "call")));
-    return going->caller != NULL || fail(&world->failure, "there is no such worker");
+    if (going->caller == NULL) return fail(&world->failure, "there is no such worker");
+    if (going->caller->asked > 0)
+        qrt_consumer_next(going->caller->consumer, going->caller->asked, NOBODY, &going->batch,
+                          &going->op, &going->error);
+    return true;
 }
 
 bool worker_pends(const struct going *going) {
     struct worker *worker = going->caller;
     bool pends;
-    if (worker == NULL) return false;
+    if (worker == NULL || worker->asked > 0) return false;
     pthread_mutex_lock(&worker->lock);
     pends = worker->first == NULL;
     pthread_mutex_unlock(&worker->lock);
@@ -178,6 +195,11 @@ bool worker_wait(struct world *world, struct going *going) {
     struct timespec end;
     int late = 0;
     if (worker == NULL) return true;
+    if (worker->asked > 0) {
+        if (going->batch != NULL) going->call = call_of(going->batch);
+        going->batch = NULL;
+        return true;
+    }
     clock_gettime(CLOCK_MONOTONIC, &end);
     end.tv_sec += PATIENCE_MS / 1000;
     pthread_mutex_lock(&worker->lock);
@@ -226,6 +248,7 @@ static bool finish_return(struct world *world, const json_t *step, const struct 
         if (qrt_settle_results_status(going->settled, i) != QRT_OK)
             good = fail(&world->failure, "message %zu was not settled", i + 1);
     forget_call(world, call);
+    if (worker->asked > 0) return good;
     return good && (qrt_consumer_grant(worker->consumer, count, NULL) == QRT_OK ||
                     fail(&world->failure, "no grant"));
 }

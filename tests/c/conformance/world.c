@@ -8,11 +8,23 @@
 
 static const qrt_completion_t NOBODY = QRT_COMPLETION_NONE;
 
+/* Of the runtime, with what the scenario says of it. */
+static char *runtime_config(json_t *said) {
+    json_t *config = json_pack("{s:i}", "worker_threads", 1);
+    char *text;
+    if (said != NULL) json_object_update(config, said);
+    text = json_dumps(config, 0);
+    json_decref(config);
+    return text;
+}
+
 bool world_open(struct world *world, const struct target *target, const json_t *scenario,
                 bool virtual_clock) {
     static atomic_uint worlds;
     const json_t *options = json_object_get(scenario, "options");
     qrt_runtime_options_t runtime = QRT_RUNTIME_OPTIONS_INIT;
+    char *config;
+    bool made;
     memset(world, 0, sizeof *world);
     world->target = target;
     world->options = options == NULL ? strdup("") : json_dumps(options, 0);
@@ -21,10 +33,12 @@ bool world_open(struct world *world, const struct target *target, const json_t *
     if (!folder_make(world->folder)) return fail(&world->failure, "no folder");
     target_url(target, world->folder, world->url);
     /* Of one thread, background work is done in its order: `pending` sees all that is due. */
-    runtime.config = text_of("{\"worker_threads\": 1}");
+    config = runtime_config(json_object_get(scenario, "runtime"));
+    runtime.config = text_of(config);
     runtime.virtual_clock = virtual_clock;
-    if (qrt_runtime_new(&runtime, &world->runtime, NULL) != QRT_OK)
-        return fail(&world->failure, "no runtime");
+    made = qrt_runtime_new(&runtime, &world->runtime, NULL) == QRT_OK;
+    free(config);
+    if (!made) return fail(&world->failure, "no runtime");
     world->virtual_clock = virtual_clock;
     world->start = qrt_runtime_now(world->runtime);
     return true;
