@@ -255,6 +255,15 @@ fn a_closed_client_fails_what_is_pending() {
 }
 
 #[test]
+fn a_runtime_shuts_down_though_messages_wait_for_others() {
+    let kit = Kit::new();
+    let queue = kit.queue(QueueOptions::default());
+    let producer = queue.producer(lingering()).unwrap();
+    let _pending = accept(&producer, &["a", "b"]);
+    kit.client.runtime().shutdown(STUCK).unwrap();
+}
+
+#[test]
 fn options_that_make_no_sense_are_named() {
     let kit = Kit::new();
     let queue = kit.queue(QueueOptions::default());

@@ -185,7 +185,8 @@ impl Shared {
     /// The next batch, once it is due. `None` when nothing will come any more.
     async fn next(&self) -> Option<Vec<Message>> {
         loop {
-            let pressed = self.room.waiting() > 0 || self.queue.check_open().is_err();
+            // Also where it is the runtime that ends, and not the client alone.
+            let pressed = self.room.waiting() > 0 || self.queue.closing().is_cancelled();
             let due = {
                 let now = self.queue.clock().now();
                 let mut pending = self.pending();
