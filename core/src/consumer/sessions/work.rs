@@ -103,11 +103,11 @@ impl<'a> Counted<'a> {
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
         let Self(shared, pool, turn) = self;
-        pool.held.send_modify(|held| *held -= 1);
         if turn.pooled {
             let held = shared.queue.clock().now().since(turn.begun);
             shared.queue.metrics().session_held(held);
         }
+        pool.held.send_modify(|held| *held -= 1);
     }
 }
 
