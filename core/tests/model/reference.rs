@@ -7,7 +7,7 @@ use std::time::Duration;
 use queue_runtime_core::dead_letter::{REDRIVE_COUNT, reason};
 use queue_runtime_core::{ErrorKind, OnExpiry, OnFailure};
 
-use crate::ops::{SESSIONS, Send, Settle, Setup};
+use crate::ops::{Send, Settle, Setup};
 
 /// Milliseconds since the start of the clock.
 pub type Time = u64;
@@ -115,8 +115,8 @@ pub struct Model {
     pub hands: Vec<Hand>,
     pub holders: Vec<Holder>,
     pub states: BTreeMap<u8, u8>,
-    /// Sessions that have been free while others were accepted, and how often.
-    passed: BTreeMap<u8, usize>,
+    /// Sessions that have been free while others were accepted.
+    passed: BTreeSet<u8>,
     dedup: BTreeMap<u8, (Time, u32)>,
     pub acked: BTreeSet<u32>,
     pub expired: BTreeSet<u32>,
@@ -135,7 +135,7 @@ impl Model {
             hands: Vec::new(),
             holders: Vec::new(),
             states: BTreeMap::new(),
-            passed: BTreeMap::new(),
+            passed: BTreeSet::new(),
             dedup: BTreeMap::new(),
             acked: BTreeSet::new(),
             expired: BTreeSet::new(),
@@ -187,8 +187,6 @@ impl Model {
     }
 
     pub fn advance(&mut self, by: Time) {
-        // Who waits may go and come back meanwhile: it begins to count anew.
-        self.passed.values_mut().for_each(|times| *times = 0);
         let target = self.now + by;
         // One event at a time, the earliest first: each may change the others.
         while let Some((at, event)) = self.events().into_iter().min_by_key(|(at, _)| *at) {
@@ -553,28 +551,21 @@ impl Model {
             return Err(format!("{id} was handed over"));
         };
         let is_wanted = prefer.contains(&session) || !free.iter().any(|s| prefer.contains(s));
-        if !is_wanted && !self.passed.contains_key(&session) {
+        if !is_wanted && !self.passed.contains(&session) {
             return Err(format!(
                 "of {free:?}, {id} was handed over to one who prefers {prefer:?}"
             ));
         }
         self.hold(session, None);
-        // Each that waits before it, and itself, may let one pass.
-        let most = 2 * usize::from(SESSIONS) - 1;
-        for other in free.into_iter().filter(|other| *other != session) {
-            let times = self.passed.entry(other).or_default();
-            *times += 1;
-            if *times > most {
-                return Err(format!("{other} was passed over {times} times"));
-            }
-        }
+        self.passed
+            .extend(free.into_iter().filter(|other| *other != session));
         Ok(())
     }
 
-    /// Forgets of the sessions that are not free how often they were passed over.
+    /// Forgets of the sessions that are not free that they were passed over.
     pub fn look_who_waits(&mut self) {
         let free = self.free_sessions();
-        self.passed.retain(|session, _| free.contains(session));
+        self.passed.retain(|session| free.contains(session));
     }
 
     fn hold(&mut self, session: u8, lock: Option<Duration>) {
