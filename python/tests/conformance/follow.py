@@ -18,7 +18,8 @@ from .world import TooLate, World
 
 async def follow() -> None:
     (begin,) = (await told() or {}).values()
-    scenario = Scenario("", "", [], [], [], expand(begin["options"]), [])
+    options = expand(begin["options"])
+    scenario = Scenario("", "", [], [], [], runtime={}, options=options, steps=[])
     target = Target("", begin["url"])
     world = World(queue_runtime, target, scenario, virtual_clock=begin["virtual_clock"])
     started: dict[str, Table] = {}
