@@ -13,8 +13,8 @@ use crate::config::{ClientConfig, Create, OnFailure, QueueOptions, Settings};
 use crate::error::{Error, Result};
 use crate::provider::Provider;
 use crate::providers;
-use crate::queue::{Queue, SendBreakers};
-use crate::resilience::Breaker;
+use crate::queue::{Queue, SendBreakers, client_circuit};
+use crate::resilience::{Breaker, BreakerState, SharedCircuit};
 use crate::runtime::Runtime;
 
 /// A connection to one provider. Cheap to clone; any thread.
@@ -41,6 +41,8 @@ pub(crate) struct ClientInner {
     settings: Settings,
     provider: Arc<dyn Provider>,
     breakers: SendBreakers,
+    /// Of all that is asked of the provider, where there is a breaker.
+    circuit: Option<Arc<SharedCircuit>>,
     closed: AtomicBool,
     /// Ends what waits, once closed.
     closing: CancellationToken,
@@ -60,12 +62,15 @@ impl Client {
         }
         check_options(provider.capabilities(), &settings.queue)?;
         check_breaker(&*provider, &settings.queue)?;
+        let name = provider.capabilities().provider();
+        let circuit = client_circuit(settings.client_breaker, name, runtime.telemetry());
         let closing = runtime.closing().child_token();
         Ok(Self(Arc::new(ClientInner {
             runtime,
             settings,
             provider,
             breakers: SendBreakers::default(),
+            circuit,
             closed: AtomicBool::new(false),
             closing,
         })))
@@ -129,6 +134,25 @@ impl Client {
     /// The metrics of this client's runtime, as Prometheus text (OpenMetrics 1.0).
     pub fn metrics(&self) -> String {
         self.0.runtime.metrics()
+    }
+
+    /// Where the breaker of the whole client stands, the option `client_breaker`; closed where there
+    /// is none. While it is open what is new is not asked of the provider, of whatever queue: sends,
+    /// receives, accepts of sessions and looks fail at once with `CircuitOpen`, consumers wait. What
+    /// is in hand goes on.
+    pub fn breaker_state(&self) -> BreakerState {
+        let circuit = self.0.circuit.as_ref();
+        circuit.map_or(BreakerState::Closed, |circuit| {
+            circuit.state(self.0.clock().now())
+        })
+    }
+
+    /// Closes the breaker of the whole client by hand, and forgets what failed. Those of its queues
+    /// stay as they are.
+    pub fn reset_breaker(&self) {
+        if let Some(circuit) = &self.0.circuit {
+            circuit.reset();
+        }
     }
 
     /// Ends the client: verbs that wait end with `Closed`, later ones fail with it. Deliveries in
@@ -210,6 +234,15 @@ impl ClientInner {
 
     pub(crate) fn runtime(&self) -> &Runtime {
         &self.runtime
+    }
+
+    #[inline]
+    pub(crate) fn circuit(&self) -> Option<&Arc<SharedCircuit>> {
+        self.circuit.as_ref()
+    }
+
+    pub(crate) fn breaker(&self) -> Breaker {
+        self.settings.client_breaker
     }
 
     pub(crate) fn closing(&self) -> &CancellationToken {

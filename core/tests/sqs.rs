@@ -6,6 +6,8 @@ mod kit;
 
 #[path = "sqs/breaker.rs"]
 mod breaker;
+#[path = "sqs/client_breaker.rs"]
+mod client_breaker;
 #[path = "sqs/consumers.rs"]
 mod consumers;
 #[path = "sqs/dead_letters.rs"]

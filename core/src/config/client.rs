@@ -9,6 +9,7 @@ use super::url::{Address, Endpoint};
 use crate::capability::Capability;
 use crate::error::{Error, Result};
 use crate::providers;
+use crate::resilience::Breaker;
 
 /// What a client is asked to be. A URL is enough to start; what is set here or in JSON goes
 /// before the URL's options, those before `QUEUE_RUNTIME_*` variables of the environment, and
@@ -47,6 +48,8 @@ pub(super) struct Layer {
     pub(super) queue: QueueOptions,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) require: Option<Vec<Capability>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) client_breaker: Option<Breaker>,
     /// Whether queues in memory are to be on disk instead, and where.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) enable_persistence: Option<bool>,
@@ -63,6 +66,8 @@ pub(crate) struct Settings {
     pub(crate) queue: QueueOptions,
     /// Capabilities without which the client does not open.
     pub(crate) require: Vec<Capability>,
+    /// When nothing more is asked of the provider for a while.
+    pub(crate) client_breaker: Breaker,
 }
 
 impl ClientConfig {
@@ -74,8 +79,8 @@ impl ClientConfig {
         }
     }
 
-    /// The configuration of a JSON object: `url`, `require` and the options of a queue, all
-    /// optional. `InvalidConfig` names the option.
+    /// The configuration of a JSON object: `url`, `require`, `client_breaker` and the options of a
+    /// queue, all optional. `InvalidConfig` names the option.
     pub fn from_json(json: &str) -> Result<Self> {
         let config = <Self as Options>::from_json(json)?;
         config.layer.queue.check()?;
@@ -97,6 +102,13 @@ impl ClientConfig {
     /// Capabilities without which the client does not open.
     pub fn require(mut self, capabilities: impl IntoIterator<Item = Capability>) -> Self {
         self.layer.require = Some(capabilities.into_iter().collect());
+        self
+    }
+
+    /// When the whole provider is left alone since it is away: calls of all queues of this client
+    /// count together, see [`Client::breaker_state`](crate::Client::breaker_state). Off by default.
+    pub fn client_breaker(mut self, breaker: Breaker) -> Self {
+        self.layer.client_breaker = Some(breaker);
         self
     }
 
@@ -122,6 +134,10 @@ impl ClientConfig {
         };
         let layer = self.layer.or(of_url).or(environment.client);
         layer.queue.define()?;
+        let client_breaker = layer.client_breaker.unwrap_or(Breaker::None);
+        client_breaker
+            .check()
+            .map_err(|e| e.with_field("client_breaker"))?;
         if let Some(path) = layer.persistence()? {
             endpoint = endpoint.persisted(path)?;
         }
@@ -129,6 +145,7 @@ impl ClientConfig {
             endpoint,
             queue: layer.queue,
             require: layer.require.unwrap_or_default(),
+            client_breaker,
         })
     }
 }
@@ -138,6 +155,7 @@ impl Layer {
         Self {
             queue: self.queue.or(&other.queue),
             require: self.require.or(other.require),
+            client_breaker: self.client_breaker.or(other.client_breaker),
             enable_persistence: self.enable_persistence.or(other.enable_persistence),
             persistence_path: self.persistence_path.or(other.persistence_path),
         }
@@ -158,12 +176,16 @@ impl Layer {
 
 impl Options for Layer {
     fn names() -> impl Iterator<Item = &'static str> {
-        QueueOptions::names().chain(["require"])
+        QueueOptions::names().chain(["require", "client_breaker"])
     }
 
     fn set(&mut self, name: &str, text: &str) -> std::result::Result<bool, String> {
         match name {
             "require" => put(&mut self.require, capabilities(text)),
+            "client_breaker" => {
+                let breaker = text.parse().map_err(|e: Error| e.message().to_owned());
+                put(&mut self.client_breaker, breaker)
+            }
             "enable_persistence" => put(&mut self.enable_persistence, flag(text)),
             "persistence_path" => put(&mut self.persistence_path, Ok(text.to_owned())),
             _ => Ok(self.queue.set(name, text)? || Foreign::set(FOREIGN, name, text)?),
@@ -262,6 +284,7 @@ mod tests {
             ("QUEUE_RUNTIME_BUDGET", "3"),
             ("QUEUE_RUNTIME_TTL", "3s"),
             ("QUEUE_RUNTIME_REQUIRE", "peek"),
+            ("QUEUE_RUNTIME_CLIENT_BREAKER", "1,1s,1"),
             ("QUEUE_RUNTIME_URL", "memory:unused"),
         ]);
         let config = ClientConfig::new("memory:store?lock=2s&budget=2&require=delay")
@@ -274,6 +297,27 @@ mod tests {
         assert_eq!(settings.queue.ttl, SECONDS(3));
         assert_eq!(settings.queue.max_messages, None);
         assert_eq!(settings.require, [Capability::Sessions]);
+        assert_eq!(settings.client_breaker.to_string(), "1,1s,1");
+        // It is not the one that every queue has for its sends.
+        assert_eq!(settings.queue.breaker, None);
+    }
+
+    #[test]
+    fn the_breaker_of_the_client_is_off_and_must_make_sense() {
+        let settings = ClientConfig::from("memory:?breaker=none");
+        let settings = settings.over(environment(&[])).unwrap();
+        assert_eq!(settings.client_breaker, Breaker::None);
+        let in_url = ClientConfig::from("memory:?client_breaker=x");
+        let in_code = ClientConfig::from("memory:").client_breaker(Breaker::After {
+            failures: 0,
+            pause: Duration::ZERO,
+            successes: 1,
+        });
+        for (config, what) in [(in_url, "5,30s,3"), (in_code, "at least 1")] {
+            let error = config.over(environment(&[])).unwrap_err();
+            assert_eq!(error.field(), Some("client_breaker"));
+            assert!(error.to_string().contains(what), "{error}");
+        }
     }
 
     #[test]
@@ -396,11 +440,12 @@ mod tests {
                 max_bytes: Some(u64::MAX),
                 ..locked(90)
             })
-            .require([Capability::Peek, Capability::Delay]);
+            .require([Capability::Peek, Capability::Delay])
+            .client_breaker(Breaker::default());
         let json = serde_json::to_string(&config).unwrap();
         assert_eq!(
             json,
-            r#"{"url":"memory:name","lock":"1m 30s","retry":"linear:1s,1s,5s","max_bytes":18446744073709551615,"require":["peek","delay"]}"#
+            r#"{"url":"memory:name","lock":"1m 30s","retry":"linear:1s,1s,5s","max_bytes":18446744073709551615,"require":["peek","delay"],"client_breaker":"5,30s,3"}"#
         );
         assert_eq!(ClientConfig::from_json(&json).unwrap(), config);
         assert_eq!(serde_json::from_str::<ClientConfig>(&json).unwrap(), config);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::shared::Shared;
 use crate::delivery::Delivery;
 use crate::error::{Error, ErrorKind, Result};
+use crate::queue::{Calling, is_away};
 
 /// Runs until the consumer stops. What is received while it stops goes back, since its receive is
 /// dropped.
@@ -52,10 +53,42 @@ pub(super) async fn stay_away(shared: &Shared, error: Error, failures: u32) {
     let away = away.max(error.retry_after().unwrap_or_default());
     let name = shared.queue.name();
     tracing::warn!(queue = name, %error, ?away, "a receive failed and is tried again");
+    let is_away = is_away(&error);
     shared.failure.send_replace(Some(error));
-    shared.queue.sleep_until(now + away).await;
-    // Nor is one tried while it is known to be away.
-    shared.queue.while_sends_pause().await;
+    let patience = async {
+        shared.queue.sleep_until(now + away).await;
+        // Nor is one tried while it is known to be away.
+        shared.queue.while_sends_pause().await;
+    };
+    tokio::select! {
+        () = patience => {}
+        // Some other queue of the client may find out first that it is back.
+        () = shared.queue.client_recovered(), if is_away => {}
+    }
+}
+
+/// The right to receive. While the client's breaker gives it to nobody, or to another queue, that is
+/// shown and waited for: `None`, since less may be wanted then.
+pub(super) async fn may_receive(shared: &Shared) -> Result<Option<Calling>> {
+    match shared.queue.may_receive() {
+        Ok(calling) => Ok(Some(calling)),
+        Err(error) if error.kind() == ErrorKind::CircuitOpen => {
+            shared.looks.send_modify(|count| *count += 1);
+            shared.failure.send_if_modified(|failure| {
+                let shown = failure.is_some();
+                failure.get_or_insert(error);
+                !shown
+            });
+            if shared.queue.until_callable().await {
+                shared.failure.send_if_modified(|failure| {
+                    let held_off = |error: &mut Error| error.kind() == ErrorKind::CircuitOpen;
+                    failure.take_if(held_off).is_some()
+                });
+            }
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Waits until something is wanted, and receives it into the buffer. One that is not wanted any more
@@ -67,9 +100,12 @@ async fn receive(shared: &Arc<Shared>) -> Result<Vec<Delivery>> {
             shared.room.notified().await;
             continue;
         }
+        let Some(calling) = may_receive(shared).await? else {
+            continue;
+        };
         let turn = shared.turn();
         let without = shared.without();
-        let received = shared.receive(want, shared.options.wait, without.clone());
+        let received = shared.receive(calling, want, shared.options.wait, without.clone());
         let pending = match received.try_now() {
             Ok(received) => return received.map(|deliveries| shared.take_in(deliveries)),
             Err(pending) => pending,

@@ -24,7 +24,7 @@ use crate::clock::Tick;
 use crate::config::OnFailure;
 use crate::delivery::Delivery;
 use crate::error::Error;
-use crate::queue::Queue;
+use crate::queue::{Calling, Queue};
 use crate::reply::Reply;
 use crate::resilience::Breaker;
 use crate::settlement::Verb;
@@ -233,26 +233,29 @@ impl Shared {
     /// are charged later.
     pub(super) fn receive(
         self: &Arc<Self>,
+        calling: Calling,
         want: usize,
         wait: Duration,
         without: Without,
     ) -> Reply<Vec<Delivery>> {
         let mut request = self.options.receive(want, wait, !self.begins);
         request.without = without;
-        self.queue.start_request(request, Some(self.keep(None)))
+        let keep = Some(self.keep(None));
+        self.queue.start_called(calling, request, keep)
     }
 
     /// [`Shared::receive`] from a held session.
     pub(super) fn receive_of(
         self: &Arc<Self>,
         turn: &Arc<Turn>,
+        calling: Calling,
         want: usize,
         wait: Duration,
     ) -> Reply<Vec<Delivery>> {
         let mut request = self.options.receive(want, wait, !self.begins);
         request.session = Some(Box::new(turn.hold().lock().clone()));
         let keep = self.keep(Some(turn.clone()));
-        self.queue.start_request(request, Some(keep))
+        self.queue.start_called(calling, request, Some(keep))
     }
 
     pub(super) fn keep(self: &Arc<Self>, turn: Option<Arc<Turn>>) -> Keep {

@@ -73,7 +73,10 @@ impl Shared {
         };
         let want = self.want_and(max);
         if want > 0
-            && let Ok(Ok(deliveries)) = self.receive(want, Duration::ZERO, self.without()).try_now()
+            && let Ok(calling) = self.queue.may_receive()
+            && let Ok(Ok(deliveries)) = self
+                .receive(calling, want, Duration::ZERO, self.without())
+                .try_now()
             && !deliveries.is_empty()
         {
             let late = self.put(deliveries, self.queue.clock().recent(), |_| false);

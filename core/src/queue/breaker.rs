@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::Queue;
+use super::client_breaker::{Calling, is_away};
 use crate::clock::Tick;
 use crate::config::QueueDefinition;
 use crate::error::{Error, ErrorKind, Result};
@@ -35,53 +36,52 @@ impl SendBreakers {
         }
         all.retain(|_, circuit| circuit.strong_count() > 0);
         let (queue, metrics) = (queue.clone(), metrics.breaker("send"));
-        let circuit = SharedCircuit::new(policy, move |state| {
-            metrics.is(state);
-            match state {
-                BreakerState::Open => {
-                    tracing::warn!(%queue, breaker = %policy, "sends fail: their breaker is open");
-                }
-                BreakerState::HalfOpen => {
-                    tracing::info!(%queue, "the breaker of sends is half open");
-                }
-                BreakerState::Closed => tracing::info!(%queue, "the breaker of sends is closed"),
+        let circuit = SharedCircuit::new(policy, Some(metrics), move |state| match state {
+            BreakerState::Open => {
+                tracing::warn!(%queue, breaker = %policy, "sends fail: their breaker is open");
             }
+            BreakerState::HalfOpen => tracing::info!(%queue, "the breaker of sends is half open"),
+            BreakerState::Closed => tracing::info!(%queue, "the breaker of sends is closed"),
         });
         all.insert(key, Arc::downgrade(&circuit));
         Some(circuit)
     }
 }
 
-/// The right to send; nothing where there is no breaker.
-pub(super) struct Sending(Option<Permit>);
+/// The right to send: the queue's, nothing where it has no breaker, and the client's.
+pub(super) struct Sending(Option<Permit>, Calling);
 
 impl Sending {
     /// The provider has answered.
     #[inline]
     pub(super) fn ended(self, queue: &Queue, failure: Option<&Error>) {
         if let Some(permit) = self.0 {
-            judge(permit, queue, failure);
+            judge(permit, queue, failure, says_away);
         }
+        self.1.ended(queue, failure);
     }
 
     /// As [`Sending::ended`], of many messages: one that was stored says that the provider is there.
     pub(super) fn ended_many<T>(self, queue: &Queue, answer: &Result<Vec<Result<T>>>) {
-        if let Some(permit) = self.0 {
-            let failure = match answer {
-                Ok(results) if results.iter().any(Result::is_ok) => None,
-                Ok(results) => {
-                    let mut errors = results.iter().filter_map(|result| result.as_ref().err());
-                    let first = errors.clone().next();
-                    errors.find(|error| says_away(error)).or(first)
-                }
-                Err(error) => Some(error),
-            };
-            judge(permit, queue, failure);
-        }
+        let failure = match answer {
+            Ok(results) if results.iter().any(Result::is_ok) => None,
+            Ok(results) => {
+                let errors = results.iter().filter_map(|result| result.as_ref().err());
+                errors.max_by_key(|error| (is_away(error), says_away(error)))
+            }
+            Err(error) => Some(error),
+        };
+        self.ended(queue, failure);
     }
 }
 
-fn judge(permit: Permit, queue: &Queue, failure: Option<&Error>) {
+/// What an answer says to a breaker to which these errors say that the provider is away.
+pub(super) fn judge(
+    permit: Permit,
+    queue: &Queue,
+    failure: Option<&Error>,
+    says_away: fn(&Error) -> bool,
+) {
     match failure {
         None => permit.succeeded(),
         Some(error) if says_away(error) => permit.failed(queue.clock().now()),
@@ -92,8 +92,7 @@ fn judge(permit: Permit, queue: &Queue, failure: Option<&Error>) {
 
 /// Whether an error says that the provider is away, or wants to be left alone.
 fn says_away(error: &Error) -> bool {
-    use ErrorKind::{Throttled, Timeout, Unavailable};
-    matches!(error.kind(), Unavailable | Timeout | Throttled)
+    is_away(error) || error.kind() == ErrorKind::Throttled
 }
 
 impl Queue {
@@ -115,15 +114,15 @@ impl Queue {
     /// The right to send. `CircuitOpen` says when to try again.
     #[inline]
     pub(super) fn sending(&self) -> Result<Sending> {
-        match &self.0.circuit {
-            None => Ok(Sending(None)),
+        let of_queue = match &self.0.circuit {
+            None => None,
             Some(circuit) => {
                 let now = self.clock().now();
                 let permit = circuit.permit(now);
-                let permit = permit.map_err(|until| self.pausing(until, now))?;
-                Ok(Sending(Some(permit)))
+                Some(permit.map_err(|until| self.pausing(until, now))?)
             }
-        }
+        };
+        Ok(Sending(of_queue, self.calling()?))
     }
 
     #[cold]

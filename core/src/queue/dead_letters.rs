@@ -6,6 +6,7 @@ use crate::dead_letter::{
     DeadLetter, DeadLetterFilter, DeadLetterStatistics, RedriveOptions, RedriveReport, Tally, pause,
 };
 use crate::error::Result;
+use crate::provider::ProviderQueue;
 
 /// Dead letters held at a time while all are counted.
 const PAGE: u32 = 1000;
@@ -20,8 +21,8 @@ impl Queue {
     ) -> Result<Vec<DeadLetter>> {
         self.require("dead_letters", Capability::DeadLetterList)?;
         let max = max.min(MAX_RECEIVE);
-        let reply = self.0.provider.dead_letters(filter, after, max);
-        self.finish("dead_letters", reply, same).await
+        let ask = |provider: &dyn ProviderQueue| provider.dead_letters(filter, after, max);
+        self.ask("dead_letters", ask, same).await
     }
 
     /// Counts dead letters by their reason, their source and their age. They are listed for it, 1,000
@@ -37,8 +38,9 @@ impl Queue {
         let mut tally = Tally::new(now);
         let mut after = None;
         loop {
-            let reply = self.0.provider.dead_letters(filter.clone(), after, PAGE);
-            let page = self.finish(OPERATION, reply, same).await?;
+            let filter = filter.clone();
+            let ask = |provider: &dyn ProviderQueue| provider.dead_letters(filter, after, PAGE);
+            let page = self.ask(OPERATION, ask, same).await?;
             page.iter().for_each(|letter| tally.add(letter));
             let is_full = page.len() >= PAGE as usize;
             // What dies meanwhile comes last: it ends also where they die as fast as they are counted.
@@ -76,8 +78,9 @@ impl Queue {
             let done = if options.dry_run {
                 self.dry_redrive(filter, report.last, max).await?
             } else {
-                let reply = self.0.provider.redrive(filter, report.last, max);
-                self.finish("redrive", reply, same).await?
+                let last = report.last;
+                let ask = |provider: &dyn ProviderQueue| provider.redrive(filter, last, max);
+                self.ask("redrive", ask, same).await?
             };
             let looked_at_more = done.last.is_some() && done.last != report.last;
             left -= done.matched.min(left);
@@ -112,7 +115,7 @@ impl Queue {
     /// Deletes dead letters for good. Answers how many.
     pub async fn purge_dead_letters(&self, filter: DeadLetterFilter) -> Result<u64> {
         self.require("purge_dead_letters", Capability::Purge)?;
-        let reply = self.0.provider.purge_dead_letters(filter);
-        self.finish("purge_dead_letters", reply, same).await
+        let ask = |provider: &dyn ProviderQueue| provider.purge_dead_letters(filter);
+        self.ask("purge_dead_letters", ask, same).await
     }
 }

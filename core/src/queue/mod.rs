@@ -1,6 +1,7 @@
 //! A queue as a program uses it: checks, metrics and errors with their place, around the port.
 
 mod breaker;
+mod client_breaker;
 mod dead_letters;
 pub mod explain;
 mod observe;
@@ -9,6 +10,7 @@ mod send;
 mod settle;
 
 pub(crate) use breaker::SendBreakers;
+pub(crate) use client_breaker::{Calling, circuit as client_circuit, is_away};
 pub use observe::{MessageState, Outlook, Peeked, Statistics};
 pub(crate) use options::{MAX_RECEIVE, check_lock_argument};
 pub use options::{ReceiveOptions, SessionOptions};
@@ -253,15 +255,28 @@ impl Queue {
         };
         self.require("accept_session", needed)?;
         self.placed("accept_session", options.check())?;
+        let calling = self.placed("accept_session", self.calling())?;
+        self.accept_called(calling, options).await
+    }
+
+    /// [`Queue::accept_session`] by who may ask the provider.
+    pub(crate) async fn accept_called(
+        &self,
+        calling: Calling,
+        options: SessionOptions,
+    ) -> Result<Option<Session>> {
         let reply = self.0.provider.accept_session(AcceptRequest {
             id: options.id,
-            wait: options.wait,
+            wait: calling.wait(options.wait),
             lock: options.lock,
             prefer: options.prefer,
         });
-        self.finish("accept_session", reply, |queue, lock: Option<_>| {
-            lock.map(|lock| Session::new(queue.clone(), lock))
-        })
+        self.finish_called(
+            "accept_session",
+            calling,
+            reply,
+            |queue, lock: Option<_>| lock.map(|lock| Session::new(queue.clone(), lock)),
+        )
         .await
     }
 
@@ -269,21 +284,22 @@ impl Queue {
     /// on, without taking them.
     pub async fn peek(&self, after: Option<u64>, max: u32) -> Result<Vec<Peeked>> {
         self.require("peek", Capability::Peek)?;
-        let reply = self.0.provider.peek(after, max.min(MAX_RECEIVE));
-        self.finish("peek", reply, same).await
+        let max = max.min(MAX_RECEIVE);
+        self.ask("peek", |provider| provider.peek(after, max), same)
+            .await
     }
 
     /// Counts and ages at this moment.
     pub async fn statistics(&self) -> Result<Statistics> {
         self.require("statistics", Capability::Statistics)?;
-        self.finish("statistics", self.0.provider.statistics(), same)
+        self.ask("statistics", |provider| provider.statistics(), same)
             .await
     }
 
     /// Creates the queue by explicit call; `AlreadyExists` if it is there.
     pub async fn create(&self) -> Result<()> {
         self.require("create", Capability::Create)?;
-        self.finish("create", self.0.provider.create(), same).await
+        self.ask("create", |provider| provider.create(), same).await
     }
 
     // The forms below start the verb at once, and answer at once where the provider does. What
@@ -302,11 +318,29 @@ impl Queue {
         request: ReceiveRequest,
         keep: Option<Keep>,
     ) -> Reply<Vec<Delivery>> {
-        if let Err(error) = self.0.client.check_open() {
-            return Reply::error(self.fail("receive", error));
+        match self.may_receive() {
+            Ok(calling) => self.start_called(calling, request, keep),
+            Err(error) => Reply::error(self.fail("receive", error)),
         }
+    }
+
+    /// The right to receive: `Closed`, or `CircuitOpen`, which says when to try again.
+    #[inline]
+    pub(crate) fn may_receive(&self) -> Result<Calling> {
+        self.0.client.check_open()?;
+        self.calling()
+    }
+
+    /// [`Queue::start_request`] by who may receive.
+    pub(crate) fn start_called(
+        &self,
+        calling: Calling,
+        mut request: ReceiveRequest,
+        keep: Option<Keep>,
+    ) -> Reply<Vec<Delivery>> {
+        request.wait = calling.wait(request.wait);
         let reply = self.0.provider.receive(request);
-        self.finish("receive", reply, |queue, received| {
+        self.finish_called("receive", calling, reply, |queue, received| {
             queue.deliver(received, keep)
         })
     }
@@ -340,12 +374,22 @@ impl Queue {
         request: &ReceiveRequest,
         keep: Option<Keep>,
     ) -> Reply<Option<Delivery>> {
-        if let Err(error) = self.0.client.check_open() {
-            return Reply::error(self.fail("receive", error));
-        }
-        let reply = self.0.provider.receive_one(request);
-        self.finish(
+        let calling = match self.may_receive() {
+            Ok(calling) => calling,
+            Err(error) => return Reply::error(self.fail("receive", error)),
+        };
+        let reply = if calling.is_probe() {
+            let look = ReceiveRequest {
+                wait: Duration::ZERO,
+                ..request.clone()
+            };
+            self.0.provider.receive_one(&look)
+        } else {
+            self.0.provider.receive_one(request)
+        };
+        self.finish_called(
             "receive",
+            calling,
             reply,
             |queue, received: Option<Box<Received>>| {
                 let received = received?;
@@ -362,6 +406,10 @@ impl Queue {
 
     pub(crate) fn check_open(&self) -> Result<()> {
         self.0.client.check_open()
+    }
+
+    fn client(&self) -> &ClientInner {
+        &self.0.client
     }
 
     pub(crate) fn provider(&self) -> &dyn ProviderQueue {

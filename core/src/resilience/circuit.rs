@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use super::breaker::{Breaker, BreakerState};
 use crate::clock::Tick;
 use crate::runtime::Tasks;
+use crate::telemetry::BreakerMetrics;
 
 /// A breaker at work. Whoever has it locks it, and tells it the time.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub(crate) struct Circuit {
     row: u32,
     /// Whether something is tried, while half open.
     probing: bool,
+    /// How often the state was set: what was begun before it was last says nothing any more.
+    turn: u64,
 }
 
 impl Circuit {
@@ -43,6 +46,7 @@ impl Circuit {
             until: Tick(0),
             row: 0,
             probing: false,
+            turn: 0,
         })
     }
 
@@ -125,6 +129,7 @@ impl Circuit {
         self.state = state;
         self.row = 0;
         self.probing = false;
+        self.turn += 1;
         true
     }
 }
@@ -135,6 +140,8 @@ pub(crate) struct SharedCircuit {
     circuit: Option<Mutex<Circuit>>,
     /// Something that was tried alone has ended, or the state changed.
     changed: Notify,
+    /// Follows the state under its lock, so that changes are counted in their order.
+    metrics: Option<BreakerMetrics>,
     /// Told of each change of the state, with no lock held.
     tell: Box<dyn Fn(BreakerState) + Send + Sync>,
 }
@@ -143,16 +150,20 @@ pub(crate) struct SharedCircuit {
 pub(crate) struct Permit {
     circuit: Arc<SharedCircuit>,
     probe: bool,
+    /// The circuit's when it was given.
+    turn: u64,
 }
 
 impl SharedCircuit {
     pub(crate) fn new(
         policy: Breaker,
+        metrics: Option<BreakerMetrics>,
         tell: impl Fn(BreakerState) + Send + Sync + 'static,
     ) -> Arc<Self> {
         Arc::new(Self {
             circuit: Circuit::new(policy).map(Mutex::new),
             changed: Notify::new(),
+            metrics,
             tell: Box::new(tell),
         })
     }
@@ -168,6 +179,9 @@ impl SharedCircuit {
         let before = circuit.state();
         let answer = change(&mut circuit);
         let state = circuit.state();
+        if let Some(metrics) = &self.metrics {
+            metrics.is(state);
+        }
         drop(circuit);
         if state != before {
             (self.tell)(state);
@@ -179,13 +193,26 @@ impl SharedCircuit {
     /// Waits for the right to try something.
     pub(crate) async fn permitted(self: &Arc<Self>, tasks: &Tasks) -> Permit {
         loop {
+            if let Ok(permit) = self.permit(tasks.clock().now()) {
+                return permit;
+            }
+            self.until_permitted(tasks).await;
+        }
+    }
+
+    /// Waits until something may be tried, unless somebody else is faster.
+    pub(crate) async fn until_permitted(&self, tasks: &Tasks) {
+        loop {
             let changed = self.changed.notified();
             let mut changed = std::pin::pin!(changed);
             changed.as_mut().enable();
-            let until = match self.permit(tasks.clock().now()) {
-                Ok(permit) => return permit,
-                Err(until) => until,
+            let until = match self.lock() {
+                Some(circuit) if !circuit.permits() => circuit.until().unwrap_or(Tick::NEVER),
+                _ => return,
             };
+            if until <= tasks.clock().now() {
+                return;
+            }
             tokio::select! {
                 () = tasks.sleep_until(until) => {}
                 () = changed => {}
@@ -193,19 +220,35 @@ impl SharedCircuit {
         }
     }
 
+    /// Waits until something may be tried again after nothing was. One that is closed opens first.
+    pub(crate) async fn recovered(&self, tasks: &Tasks) {
+        let changed = self.changed.notified();
+        let mut changed = std::pin::pin!(changed);
+        changed.as_mut().enable();
+        let is_closed = self
+            .lock()
+            .is_none_or(|circuit| circuit.state() == BreakerState::Closed);
+        if is_closed {
+            changed.await;
+        }
+        self.while_open(tasks).await;
+    }
+
     /// The right to try something now, or when to ask again if nothing changes before.
     pub(crate) fn permit(self: &Arc<Self>, now: Tick) -> Result<Permit, Tick> {
         let begun = self.change(|circuit| {
             circuit.pass(now);
             if circuit.permits() {
-                Ok(circuit.begin())
+                Ok((circuit.begin(), circuit.turn))
             } else {
                 Err(circuit.until().unwrap_or(Tick::NEVER))
             }
         });
+        let (probe, turn) = begun.unwrap_or(Ok((false, 0)))?;
         Ok(Permit {
             circuit: self.clone(),
-            probe: begun.unwrap_or(Ok(false))?,
+            probe,
+            turn,
         })
     }
 
@@ -242,9 +285,17 @@ impl SharedCircuit {
 }
 
 impl Permit {
+    /// Whether nothing else is tried meanwhile.
+    pub(crate) fn is_probe(&self) -> bool {
+        self.probe
+    }
+
     fn end(&self, outcome: Option<bool>, now: Tick) {
-        self.circuit
-            .change(|circuit| circuit.end(self.probe, outcome, now));
+        self.circuit.change(|circuit| {
+            if circuit.turn == self.turn {
+                circuit.end(self.probe, outcome, now);
+            }
+        });
         if self.probe {
             self.circuit.changed.notify_waiters();
         }
@@ -278,7 +329,7 @@ mod tests {
     const S: fn(u64) -> Duration = Duration::from_secs;
 
     fn circuit(policy: &str) -> Arc<SharedCircuit> {
-        SharedCircuit::new(policy.parse().unwrap(), |_| {})
+        SharedCircuit::new(policy.parse().unwrap(), None, |_| {})
     }
 
     #[test]
@@ -329,5 +380,28 @@ mod tests {
         assert_eq!(circuit.state(Tick(0)), BreakerState::Open);
         early.next().unwrap().failed(Tick(0) + S(9));
         assert_eq!(circuit.state(Tick(0) + S(10)), BreakerState::HalfOpen);
+    }
+
+    #[test]
+    fn a_probe_of_another_time_makes_no_room_for_a_second_one() {
+        let circuit = circuit("1,10s,1");
+        let mut now = Tick(0);
+        let mut half_open = || {
+            circuit.permit(now).ok().unwrap().failed(now);
+            now = now + S(10);
+            (circuit.permit(now).ok().unwrap(), now)
+        };
+        let (early, _) = half_open();
+        circuit.reset();
+        let (late, now) = half_open();
+        drop(early);
+        assert!(circuit.permit(now).is_err(), "one at a time");
+        late.succeeded();
+        assert_eq!(circuit.state(now), BreakerState::Closed);
+        // What began before it was closed by hand is forgotten too.
+        let before = circuit.permit(now).ok().unwrap();
+        circuit.reset();
+        before.failed(now);
+        assert_eq!(circuit.state(now), BreakerState::Closed);
     }
 }

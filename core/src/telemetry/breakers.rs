@@ -1,12 +1,11 @@
-//! What is counted of the circuit breakers around one queue.
+//! What is counted of the circuit breakers around one queue, and around whole clients.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::*};
 
-use super::series::Series;
 use crate::resilience::BreakerState;
 
-/// What breakers can be around.
+/// What breakers of a queue can be around.
 pub(super) const SIDES: [&str; 2] = ["consume", "send"];
 
 /// The breakers of one side, by where they stand: how many, and how often one came there.
@@ -44,32 +43,24 @@ impl Breakers {
 
 /// The metrics of one breaker, while it lives.
 pub(crate) struct BreakerMetrics {
-    series: Arc<Series>,
-    side: usize,
+    breakers: Arc<Breakers>,
     state: AtomicU8,
 }
 
 impl BreakerMetrics {
-    pub(super) fn new(series: Arc<Series>, side: &'static str) -> Self {
-        let side = SIDES.iter().position(|known| *known == side).unwrap_or(0);
-        let metrics = Self {
-            series,
-            side,
+    pub(super) fn new(breakers: Arc<Breakers>) -> Self {
+        breakers.standing[0].fetch_add(1, Relaxed);
+        Self {
+            breakers,
             state: AtomicU8::new(0),
-        };
-        metrics.here().standing[0].fetch_add(1, Relaxed);
-        metrics
-    }
-
-    fn here(&self) -> &Breakers {
-        &self.series.breakers[self.side]
+        }
     }
 
     /// It stands here now.
     pub(crate) fn is(&self, state: BreakerState) {
         let before = self.state.swap(state as u8, AcqRel);
         if before != state as u8 {
-            let here = self.here();
+            let here = &self.breakers;
             here.standing[before as usize].fetch_sub(1, Relaxed);
             here.standing[state as usize].fetch_add(1, Relaxed);
             here.transitions[state as usize].fetch_add(1, Relaxed);
@@ -80,6 +71,6 @@ impl BreakerMetrics {
 impl Drop for BreakerMetrics {
     fn drop(&mut self) {
         let state = *self.state.get_mut();
-        self.here().standing[state as usize].fetch_sub(1, Relaxed);
+        self.breakers.standing[state as usize].fetch_sub(1, Relaxed);
     }
 }

@@ -60,19 +60,6 @@ impl Collector for Exposition {
             |metric, series| count(metric, &series.labels(), series.counted(RESUMED)),
         )?;
         counter(
-            "breaker_transitions",
-            "Times a breaker came to a state, by what it is around",
-            |metric, series| {
-                series.breakers().try_for_each(|(side, breakers)| {
-                    breakers.transitions().try_for_each(|(state, times)| {
-                        let [provider, queue, side] = series.labelled("operation", side);
-                        let labels = [provider, queue, side, ("state", state)];
-                        count(metric, &labels, times)
-                    })
-                })
-            },
-        )?;
-        counter(
             "errors",
             "Verbs, or messages of them, that failed, by kind",
             |metric, series| {
@@ -82,15 +69,26 @@ impl Collector for Exposition {
             },
         )?;
 
+        let clients = self.0.all_around_clients();
+        let breakers: Vec<_> = breakers(&all, &clients).collect();
+        let help = "Times a breaker came to a state, by what it is around";
+        let kind = MetricType::Counter;
+        let mut metric = encoder.encode_descriptor("breaker_transitions", help, None, kind)?;
+        for (labels, breakers) in &breakers {
+            for (state, times) in breakers.transitions() {
+                let labels = [labels.as_slice(), &[("state", state)]].concat();
+                metric
+                    .encode_family(&labels)?
+                    .encode_counter::<NoLabelSet, _, u64>(&times, None)?;
+            }
+        }
         let help = "Where a breaker stands: 0 closed, 1 half open, 2 open";
         let mut metric =
             encoder.encode_descriptor("breaker_state", help, None, MetricType::Gauge)?;
-        for series in &all {
-            for (side, breakers) in series.breakers() {
-                metric
-                    .encode_family(&series.labelled("operation", side))?
-                    .encode_gauge(&breakers.state())?;
-            }
+        for (labels, breakers) in &breakers {
+            metric
+                .encode_family(labels)?
+                .encode_gauge(&breakers.state())?;
         }
 
         let kind = MetricType::Histogram;
@@ -201,16 +199,28 @@ impl Series {
         [("provider", self.provider), ("queue", &self.queue)]
     }
 
-    /// Those there are, with what they are around.
-    fn breakers(&self) -> impl Iterator<Item = (&'static str, &Breakers)> {
-        let all = SIDES.into_iter().zip(&self.breakers);
-        all.filter(|(_, breakers)| breakers.any())
-    }
-
     fn labelled<'a>(&'a self, name: &'static str, value: &'a str) -> [Label<'a>; 3] {
         let [provider, queue] = self.labels();
         [provider, queue, (name, value)]
     }
+}
+
+/// The breakers there are, of queues and of clients, with their labels.
+fn breakers<'a>(
+    all: &'a [Arc<Series>],
+    clients: &'a [(&'static str, Arc<Breakers>)],
+) -> impl Iterator<Item = (Vec<Label<'a>>, &'a Breakers)> {
+    let of_queues = all.iter().flat_map(|series| {
+        let sides = SIDES.into_iter().zip(&series.breakers);
+        sides.map(|(side, breakers)| (series.labelled("operation", side).to_vec(), &**breakers))
+    });
+    let of_clients = clients.iter().map(|(provider, breakers)| {
+        let labels = vec![("provider", *provider), ("operation", "client")];
+        (labels, &**breakers)
+    });
+    of_queues
+        .chain(of_clients)
+        .filter(|(_, breakers)| breakers.any())
 }
 
 fn count<const N: usize>(

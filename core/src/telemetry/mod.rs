@@ -54,6 +54,11 @@ impl Telemetry {
         QueueMetrics(self.queues.series(provider, queue))
     }
 
+    /// The metrics of a breaker around a client of a provider.
+    pub(crate) fn client_breaker(&self, provider: &'static str) -> BreakerMetrics {
+        BreakerMetrics::new(self.queues.around_clients(provider))
+    }
+
     /// The write-behinds whose metrics are shown.
     pub(crate) fn write_behinds(&self) -> &WriteBehinds {
         &self.write_behinds

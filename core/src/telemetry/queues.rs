@@ -1,8 +1,9 @@
-//! The series of all queues that were opened.
+//! The series of all queues that were opened, and what is counted of clients.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::breakers::Breakers;
 use super::series::Series;
 
 /// Series of queues that nobody holds any more are kept up to this number of series.
@@ -14,6 +15,8 @@ pub(super) struct Queues(Mutex<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     series: BTreeMap<(&'static str, Box<str>), Arc<Series>>,
+    /// The breakers around whole clients, by provider.
+    clients: BTreeMap<&'static str, Arc<Breakers>>,
     /// At this number of series the next new one looks for series to drop.
     sweep_at: usize,
 }
@@ -41,6 +44,19 @@ impl Queues {
             .series
             .insert((provider, queue.into()), series.clone());
         series
+    }
+
+    /// The breakers around the clients of a provider.
+    pub(super) fn around_clients(&self, provider: &'static str) -> Arc<Breakers> {
+        self.lock().clients.entry(provider).or_default().clone()
+    }
+
+    /// Those there are of [`Queues::around_clients`], with their providers.
+    pub(super) fn all_around_clients(&self) -> Vec<(&'static str, Arc<Breakers>)> {
+        let inner = self.lock();
+        let all = inner.clients.iter();
+        all.map(|(provider, breakers)| (*provider, breakers.clone()))
+            .collect()
     }
 
     /// All series, in the order of their names.

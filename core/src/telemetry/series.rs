@@ -93,7 +93,7 @@ pub(super) struct Series {
     /// By the kind's place in [`ErrorKind::ALL`]. Errors are rare enough to share their counters.
     errors: [AtomicU64; ErrorKind::ALL.len()],
     /// By the place of their side in [`SIDES`].
-    pub(super) breakers: [Breakers; SIDES.len()],
+    pub(super) breakers: [Arc<Breakers>; SIDES.len()],
     /// The size that adapting batches are to have now; zero where there are none.
     pub(super) batch_size_target: AtomicU64,
     /// How many deliveries consumers that scale may have in hand now; zero where there are none.
@@ -163,7 +163,8 @@ pub(crate) struct QueueMetrics(pub(super) Arc<Series>);
 impl QueueMetrics {
     /// The metrics of a breaker around this.
     pub(crate) fn breaker(&self, side: &'static str) -> BreakerMetrics {
-        BreakerMetrics::new(self.0.clone(), side)
+        let side = SIDES.iter().position(|known| *known == side).unwrap_or(0);
+        BreakerMetrics::new(self.0.breakers[side].clone())
     }
 
     /// The metrics of a consumer that scales.

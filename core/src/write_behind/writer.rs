@@ -20,7 +20,7 @@ use crate::runtime::{Runtime, Tasks};
 
 /// The breaker that the writers of one sink share.
 pub(super) fn circuit(policy: Breaker) -> Arc<SharedCircuit> {
-    SharedCircuit::new(policy, move |state| match state {
+    SharedCircuit::new(policy, None, move |state| match state {
         BreakerState::Open => tracing::warn!(%policy, "the sink is away: the breaker is open"),
         BreakerState::HalfOpen => {}
         BreakerState::Closed => tracing::info!("the sink is back: the breaker is closed"),

@@ -1,25 +1,13 @@
 //! A provider that is away is left alone.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use queue_runtime_core::{
-    Breaker, BreakerState, Clock, ConsumerOptions, ErrorKind, Message, QueueOptions,
+    Breaker, BreakerState, ConsumerOptions, ErrorKind, Message, QueueOptions,
 };
-use queue_runtime_services::{Fault, Proxy};
+use queue_runtime_services::Fault;
 
-use crate::kit::{Kit, all, ministack, seconds};
-
-fn away() -> Fault {
-    Fault::Answer(503, String::new())
-}
-
-/// A client whose time stands still, behind a proxy.
-fn still(options: &str) -> (Kit, Proxy, Clock) {
-    let clock = Clock::new_virtual();
-    let proxy = Proxy::before(ministack().port()).unwrap();
-    let kit = Kit::on(clock.clone(), &proxy.endpoint(), options);
-    (kit, proxy, clock)
-}
+use crate::kit::{Kit, all, away, eventually, seconds, still};
 
 fn kind(kit: &Kit, queue: &queue_runtime_core::Queue) -> Option<ErrorKind> {
     kit.run(queue.send("a")).err().map(|error| error.kind())
@@ -100,14 +88,7 @@ fn who_receives_waits_while_sends_pause() {
     proxy.always(None, away());
     assert_eq!(kind(&kit, &queue), Some(ErrorKind::Unavailable));
     let consumer = queue.consume(ConsumerOptions::new()).unwrap();
-    let eventually = |what: &str, holds: &dyn Fn() -> bool| {
-        let deadline = Instant::now() + seconds(60);
-        while !holds() {
-            assert!(Instant::now() < deadline, "{what}");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    };
-    eventually("the failure is seen", &|| {
+    eventually("the failure is seen", || {
         consumer.status().failure.is_some()
     });
     proxy.heal();
@@ -119,5 +100,5 @@ fn who_receives_waits_while_sends_pause() {
     assert!(!consumer.status().ready);
     queue.reset_breaker();
     kit.run(queue.send("a")).unwrap();
-    eventually("it goes on", &|| consumer.status().ready);
+    eventually("it goes on", || consumer.status().ready);
 }

@@ -2,13 +2,13 @@
 
 use std::process::Command;
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use queue_runtime_core::{
     Client, Clock, Delivery, Queue, QueueOptions, ReceiveOptions, Result, Retry, Runtime,
     RuntimeConfig,
 };
-use queue_runtime_services::{Proxy, Service};
+use queue_runtime_services::{Fault, Proxy, Service};
 
 /// Starts a server at its first use. It ends with this process.
 fn server(name: &'static str, cell: &'static OnceLock<Service>) -> &'static Service {
@@ -93,6 +93,28 @@ impl Kit {
     /// The bodies of what is received.
     pub fn bodies(&self, queue: &Queue, wanted: usize) -> Vec<String> {
         self.receive(queue, wanted).iter().map(body).collect()
+    }
+}
+
+/// A client whose time stands still, behind a proxy.
+pub fn still(options: &str) -> (Kit, Proxy, Clock) {
+    let clock = Clock::new_virtual();
+    let proxy = Proxy::before(ministack().port()).unwrap();
+    let kit = Kit::on(clock.clone(), &proxy.endpoint(), options);
+    (kit, proxy, clock)
+}
+
+/// The provider says that it is away.
+pub fn away() -> Fault {
+    Fault::Answer(503, String::new())
+}
+
+#[track_caller]
+pub fn eventually(what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + seconds(60);
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

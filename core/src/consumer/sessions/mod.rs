@@ -21,11 +21,11 @@ use std::time::Duration;
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::pump::{stay_away, went_well};
+use super::pump::{may_receive, stay_away, went_well};
 use super::shared::Shared;
 use crate::clock::Tick;
 use crate::error::{ErrorKind, Result};
-use crate::queue::SessionOptions;
+use crate::queue::{Calling, SessionOptions};
 use crate::sessions::SessionHold;
 use before::Before;
 pub(crate) use turn::Turn;
@@ -203,12 +203,17 @@ async fn stay_away_for(shared: &Shared, time: Duration) {
 }
 
 /// Asks for a session that has work, and rather for one that was held before.
-async fn ask(shared: &Shared, pool: &Pool, wait: Duration) -> Result<Option<Arc<SessionHold>>> {
+async fn ask(
+    shared: &Shared,
+    pool: &Pool,
+    calling: Calling,
+    wait: Duration,
+) -> Result<Option<Arc<SessionHold>>> {
     let mut options = SessionOptions::next().wait(wait).prefer(pool.before.ids());
     if let Some(lock) = shared.options.lock {
         options = options.lock(lock);
     }
-    let session = shared.queue.accept_session(options).await?;
+    let session = shared.queue.accept_called(calling, options).await?;
     let hold = session.map(|session| session.into_hold());
     if hold
         .as_ref()
@@ -222,7 +227,9 @@ async fn ask(shared: &Shared, pool: &Pool, wait: Duration) -> Result<Option<Arc<
 /// Takes a session that waits for a slot now, and not just since it had enough itself.
 async fn accept_waiting(shared: &Shared, pool: &Pool) -> Option<Arc<SessionHold>> {
     // Whatever it failed with comes up again when one is waited for.
-    let hold = ask(shared, pool, Duration::ZERO).await.ok().flatten()?;
+    let calling = shared.queue.may_receive().ok()?;
+    let accepted = ask(shared, pool, calling, Duration::ZERO).await;
+    let hold = accepted.ok().flatten()?;
     if pool.had_enough(&hold.lock().id, shared.queue.clock().now()) {
         let _ = hold.close().await;
         return None;
@@ -237,7 +244,12 @@ async fn accept(shared: &Shared, pool: &Pool) -> Option<Arc<SessionHold>> {
         let mut standing = shared.standing.subscribe();
         loop {
             let _ = standing.wait_for(|standing| !standing.is_shut()).await;
-            match ask(shared, pool, shared.options.wait).await {
+            let accepted = match may_receive(shared).await {
+                Ok(None) => continue,
+                Ok(Some(calling)) => ask(shared, pool, calling, shared.options.wait).await,
+                Err(error) => Err(error),
+            };
+            match accepted {
                 Ok(hold) => {
                     *failures = 0;
                     went_well(shared);

@@ -9,7 +9,7 @@ use super::{Pool, Seat, Turn, accept, accept_waiting};
 use crate::clock::Tick;
 use crate::consumer::gate::Pass;
 use crate::consumer::keeper;
-use crate::consumer::pump::{stay_away, went_well};
+use crate::consumer::pump::{may_receive, stay_away, went_well};
 use crate::consumer::shared::Shared;
 use crate::delivery::Delivery;
 use crate::error::{Error, ErrorKind, Result};
@@ -244,8 +244,13 @@ async fn receive(
     want: usize,
     wait: Duration,
 ) -> Result<usize> {
+    let calling = loop {
+        if let Some(calling) = may_receive(shared).await? {
+            break calling;
+        }
+    };
     let failed = turn.failed();
-    let mut pending = match shared.receive_of(turn, want, wait).try_now() {
+    let mut pending = match shared.receive_of(turn, calling, want, wait).try_now() {
         Ok(received) => {
             return received.map(|deliveries| shared.take_in_of(turn, failed, deliveries));
         }

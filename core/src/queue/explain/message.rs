@@ -9,6 +9,7 @@ use crate::config::OnFailure;
 use crate::dead_letter::DeadLetterFilter;
 use crate::error::Result;
 use crate::message::MessageId;
+use crate::provider::ProviderQueue;
 use crate::queue::{MessageState, Peeked};
 
 /// Messages looked at in one go.
@@ -158,8 +159,8 @@ impl Queue {
     async fn find(&self, mut wanted: impl FnMut(&Peeked) -> bool) -> Result<Option<Peeked>> {
         let mut after = None;
         loop {
-            let reply = self.0.provider.peek(after, PAGE);
-            let page = self.finish("explain", reply, same).await?;
+            let ask = |provider: &dyn ProviderQueue| provider.peek(after, PAGE);
+            let page = self.ask("explain", ask, same).await?;
             let Some(last) = page.last().map(|last| last.sequence) else {
                 return Ok(None);
             };
@@ -175,8 +176,8 @@ impl Queue {
             return Ok(());
         }
         let filter = DeadLetterFilter::ids([id.clone()]);
-        let reply = self.0.provider.dead_letters(filter, None, 1);
-        let Some(letter) = self.finish("explain", reply, same).await?.pop() else {
+        let ask = |provider: &dyn ProviderQueue| provider.dead_letters(filter, None, 1);
+        let Some(letter) = self.ask("explain", ask, same).await?.pop() else {
             return Ok(());
         };
         said.standing = Standing::Dead;
@@ -240,8 +241,8 @@ impl Queue {
                 session: Some(session.clone()),
                 ..DeadLetterFilter::default()
             };
-            let reply = self.0.provider.dead_letters(filter, None, 1);
-            said.parked = !self.finish("explain", reply, same).await?.is_empty();
+            let ask = |provider: &dyn ProviderQueue| provider.dead_letters(filter, None, 1);
+            said.parked = !self.ask("explain", ask, same).await?.is_empty();
         }
         Ok(())
     }

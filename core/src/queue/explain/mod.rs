@@ -109,7 +109,7 @@ impl Queue {
 
     async fn terms(&self) -> Result<Terms> {
         self.placed("explain", self.check_open())?;
-        self.finish("explain", self.0.provider.terms(), same).await
+        self.ask("explain", |provider| provider.terms(), same).await
     }
 
     fn explanation(&self, terms: Terms) -> Explanation {
