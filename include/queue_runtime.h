@@ -631,6 +631,15 @@ qrt_status_t qrt_client_capabilities(const qrt_client_t *client,
                                      qrt_buffer_t **json,
                                      qrt_error_t **error);
 
+// Where the breaker of a whole client stands, the option `client_breaker`: one of `QRT_BREAKER_...`;
+// `QRT_BREAKER_CLOSED` where there is none, and for NULL. Any thread.
+uint32_t qrt_client_breaker_state(const qrt_client_t *client);
+
+// Closes the breaker of a whole client by hand, and forgets what failed; those of its queues stay as
+// they are. Any thread.
+qrt_status_t qrt_client_reset_breaker(qrt_client_t *client,
+                                      qrt_error_t **error);
+
 // Ends a client: verbs that wait end with `QRT_ERR_CLOSED`, later ones fail with it. Deliveries
 // in hand come back when their locks end. Again does nothing. Ends at once or pends, as
 // `qrt_op_take_unit` tells. Any thread.

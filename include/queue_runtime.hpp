@@ -1662,6 +1662,13 @@ public:
                 return qrt_client_capabilities(handle_.get(), place, error);
             });
     }
+    /// Where the breaker of the whole client stands, one of QRT_BREAKER_....
+    std::uint32_t breaker_state() const noexcept { return qrt_client_breaker_state(handle_.get()); }
+    /// Closes the breaker of the whole client by hand, and forgets what failed.
+    Result<void> reset_breaker() const {
+        return detail::run(
+            [&](qrt_error_t **error) { return qrt_client_reset_breaker(handle_.get(), error); });
+    }
     /// Ends it: what waits ends with the error `closed`.
     auto close() const {
         return detail::verb<void>([client = handle_.get()](auto done, auto, auto op, auto error) {

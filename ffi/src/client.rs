@@ -2,7 +2,8 @@
 
 use queue_runtime_core::{Client, ClientConfig, QueueOptions};
 
-use crate::abi::{borrow, call, free, handle_output, qrt_bytes_t, run};
+use crate::abi::{borrow, call, free, get, handle_output, qrt_bytes_t, run};
+use crate::breaker::{QRT_BREAKER_CLOSED, code};
 use crate::buffer::qrt_buffer_t;
 use crate::error::{qrt_error_t, qrt_status_t};
 use crate::op::{op_place, qrt_completion_t, qrt_op_t, start_future};
@@ -116,6 +117,37 @@ pub unsafe extern "C" fn qrt_client_capabilities(
             let capabilities = client.client.capabilities();
             let json = crate::capability::to_json(capabilities);
             place.0 = Box::into_raw(qrt_buffer_t::boxed(json));
+            Ok(())
+        })
+    }
+}
+
+/// Where the breaker of a whole client stands, the option `client_breaker`: one of `QRT_BREAKER_...`;
+/// `QRT_BREAKER_CLOSED` where there is none, and for NULL. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_client_breaker_state(client: *const qrt_client_t) -> u32 {
+    // SAFETY: the caller vouches for the handle.
+    let handle = unsafe { client.as_ref() }.filter(|handle| handle.home.is_here());
+    get(QRT_BREAKER_CLOSED, || {
+        handle.map_or(QRT_BREAKER_CLOSED, |handle| {
+            code(handle.client.breaker_state())
+        })
+    })
+}
+
+/// Closes the breaker of a whole client by hand, and forgets what failed; those of its queues stay as
+/// they are. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qrt_client_reset_breaker(
+    client: *mut qrt_client_t,
+    error: *mut *mut qrt_error_t,
+) -> qrt_status_t {
+    // SAFETY: the caller vouches for the handles.
+    unsafe {
+        run(error, || {
+            let client = borrow(client, "client")?;
+            client.home.check()?;
+            client.client.reset_breaker();
             Ok(())
         })
     }

@@ -5,6 +5,7 @@ import { type SignalOptions, signalOf } from "./delivery.js";
 import { type Home, nothing, now, own, readNumber, readText, request, start } from "./link.js";
 import { native } from "./native.js";
 import {
+  type BreakerState,
   type Capability,
   CLIENT_OPTIONS,
   QUEUE_OPTIONS,
@@ -18,6 +19,11 @@ import { Runtime } from "./runtime.js";
 export interface ConnectOptions extends QueueOptions, SignalOptions {
   /** Capabilities without which it does not open. */
   require?: readonly Capability[] | undefined;
+  /**
+   * When all queues of the client leave the provider alone since it is away: failures in a row,
+   * pause, and successes in a row, like `"5,30s,3"`. Off by default.
+   */
+  clientBreaker?: string | undefined;
   /** The threads and time it stands on; those that the process shares. */
   runtime?: Runtime | undefined;
 }
@@ -82,6 +88,21 @@ export class Client implements AsyncDisposable {
   get capabilities(): Capabilities {
     request.begin().number(this.#slot);
     return JSON.parse(now(native.capabilities, readText, undefined));
+  }
+
+  /** Where the breaker of the whole client stands, `clientBreaker`; closed where there is none. */
+  get breakerState(): BreakerState {
+    request.begin().number(this.#slot);
+    return now(native.clientBreakerState, readText, undefined) as BreakerState;
+  }
+
+  /**
+   * Closes the breaker of the whole client by hand, and forgets what failed. Those of its queues stay
+   * as they are.
+   */
+  resetBreaker(): void {
+    request.begin().number(this.#slot);
+    now(native.resetClientBreaker, nothing, undefined);
   }
 
   /** The metrics of all clients of its runtime, as OpenMetrics text. */

@@ -25,6 +25,8 @@ interface Native {
   dropClient: Verb;
   closeClient: Verb;
   capabilities: Verb;
+  clientBreakerState: Verb;
+  resetClientBreaker: Verb;
   openQueue: Verb;
   dropQueue: Verb;
   send: Verb;

@@ -111,6 +111,7 @@ export const QUEUE_OPTIONS: ReadonlySet<string> = new Set(QUEUE);
 export const CLIENT_OPTIONS: ReadonlySet<string> = new Set([
   ...QUEUE,
   "require",
+  "clientBreaker",
   "runtime",
   "signal",
 ]);

@@ -108,6 +108,19 @@ test("options are checked", async (t) => {
   queue.resetBreaker();
 });
 
+test("the whole client has one if asked", async (t) => {
+  const engine = new TestEngine();
+  t.after(() => engine.close());
+  const client = await engine.connect("memory:", { clientBreaker: "5,30s,3" });
+  await client.queue("jobs").send("a");
+  assert.equal(client.breakerState, "closed");
+  client.resetBreaker();
+  const state = 'queue_runtime_breaker_state{provider="memory",operation="client"} 0';
+  assert.ok(client.metrics().includes(state));
+  const wrong = { name: "InvalidConfigError", field: "client_breaker", message: /5,30s,3/ };
+  await assert.rejects(engine.connect("memory:", { clientBreaker: "sometimes" }), wrong);
+});
+
 test("consumers wait for memory", async (t) => {
   const engine = new TestEngine({ memoryLimit: 1 });
   t.after(() => engine.close());

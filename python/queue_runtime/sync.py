@@ -119,6 +119,7 @@ def connect(
     url: str = "",
     *,
     require: Sequence[str] = (),
+    client_breaker: str | None = None,
     runtime: Runtime | None = None,
     **options: Unpack[QueueOptions],
 ) -> Client:
@@ -129,8 +130,11 @@ def connect(
     Args:
         url: which engine, and where; without it what `QUEUE_RUNTIME_URL` says.
         require: capabilities without which the client does not open.
+        client_breaker: when all queues of the client leave the provider alone since it is away:
+            failures in a row, pause, and successes in a row, like `5,30s,3`. Off by default.
         runtime: threads and time to stand on; without it those that all clients share.
         options: options of the client's queues, before those of the URL.
     """
-    config = to_json({**options, "require": list(require) or None})
+    of_client = {"require": list(require) or None, "client_breaker": client_breaker}
+    config = to_json({**options, **of_client})
     return _open(url, config, runtime)

@@ -134,6 +134,19 @@ macro_rules! methods {
                 self.0.capabilities(py)
             }
 
+            /// Where the breaker of the whole client stands, `client_breaker`: `closed`, `half_open`
+            /// or `open`. Closed where there is none.
+            #[getter]
+            fn breaker_state(&self) -> &'static str {
+                self.0.client.breaker().name()
+            }
+
+            /// Closes the breaker of the whole client by hand, and forgets what failed. Those of its
+            /// queues stay as they are.
+            fn reset_breaker(&self, py: Python<'_>) -> PyResult<()> {
+                self.0.client.reset_breaker().raise(py)
+            }
+
             /// The runtime it stands on.
             #[getter]
             fn runtime(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {

@@ -121,6 +121,20 @@ def test_options_are_checked(qrt_sync):
     queue.reset_breaker()
 
 
+def test_the_whole_client_has_one_if_asked():
+    runtime = qr.Runtime(virtual_clock=True, worker_threads=1)
+    with sync.connect("memory:", runtime=runtime, client_breaker="5,30s,3") as client:
+        client.queue("jobs").send("a")
+        assert client.breaker_state == "closed"
+        client.reset_breaker()
+        state = 'queue_runtime_breaker_state{provider="memory",operation="client"} 0'
+        assert state in runtime.metrics()
+    with pytest.raises(errors.InvalidConfigError, match="client_breaker.*5,30s,3"):
+        sync.connect("memory:", runtime=runtime, client_breaker="sometimes")
+    with pytest.raises(errors.InvalidConfigError, match="client_breaker"):
+        sync.connect("memory:?client_breaker=0,30s,3", runtime=runtime)
+
+
 def test_consumers_wait_for_memory():
     runtime = qr.Runtime(virtual_clock=True, worker_threads=1, memory_limit=1)
     client = sync.connect("memory:", runtime=runtime)

@@ -384,6 +384,22 @@ static void a_breaker_hands_out_one_until_it_is_closed(void) {
     free_world(world);
 }
 
+static void the_whole_client_has_a_breaker_if_asked(void) {
+    qrt_runtime_t *runtime = new_runtime(1);
+    qrt_client_t *client = new_client(runtime, "memory:?client_breaker=5,30s,3");
+    qrt_client_t *none = NULL;
+    qrt_error_t *error = NULL;
+    CHECK(qrt_client_breaker_state(client) == QRT_BREAKER_CLOSED);
+    CHECK(qrt_client_reset_breaker(client, NULL) == QRT_OK);
+    qrt_client_free(client);
+    CHECK(qrt_client_open(runtime, text("memory:"), text("{\"client_breaker\": \"sometimes\"}"),
+                          NOBODY, &none, NULL, &error) == QRT_ERR_INVALID_CONFIG);
+    CHECK(is(qrt_error_field(error), "client_breaker"));
+    qrt_error_free(error);
+    CHECK(qrt_runtime_shutdown(runtime, PATIENCE_MS, NULL) == QRT_OK);
+    qrt_runtime_free(runtime);
+}
+
 static void a_paused_consumer_gives_back_what_it_fetched(void) {
     struct world world = new_world();
     qrt_consumer_t *consumer = start(world, 3, 3);
@@ -569,6 +585,7 @@ int main(void) {
     RUN(one_wait_is_enough_for_all_that_is_in_hand);
     RUN(an_idle_consumer_gives_an_empty_batch);
     RUN(a_breaker_hands_out_one_until_it_is_closed);
+    RUN(the_whole_client_has_a_breaker_if_asked);
     RUN(a_paused_consumer_gives_back_what_it_fetched);
     RUN(a_consumer_works_through_held_sessions);
     RUN(a_group_has_a_maximum_in_hand);

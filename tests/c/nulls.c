@@ -115,6 +115,8 @@ static void runtimes_and_clients(void) {
           QRT_ERR_INVALID_CONFIG);
     REFUSES("client", qrt_client_capabilities, NULL, &buffer);
     REFUSES("json", qrt_client_capabilities, client, NULL);
+    REFUSES("client", qrt_client_reset_breaker, NULL);
+    ANSWERS(QRT_BREAKER_CLOSED, qrt_client_breaker_state, NULL);
     REFUSES("client", qrt_client_close, NULL, NOBODY, NULL);
     DOES_NOTHING(qrt_client_free, NULL);
     REFUSES("client", qrt_queue_open, NULL, text("jobs"), NONE, &found);

@@ -378,6 +378,8 @@ static void a_range_is_held_back() {
     CHECK(consumer.next().get()->text() == "a");
     CHECK(w.queue.breaker_state() == QRT_BREAKER_CLOSED);
     w.queue.reset_breaker().value();
+    CHECK(w.client.breaker_state() == QRT_BREAKER_CLOSED);
+    w.client.reset_breaker().value();
     options.breaker = "sometimes";
     CHECK(!w.queue.consume(options));
 }

@@ -2,11 +2,11 @@
 
 use queue_runtime::*;
 
-use crate::abi::{Handle, NOBODY, lend_text, make};
+use crate::abi::{Handle, NOBODY, call, lend_text, make};
 use crate::error::Result;
 use crate::op::{Started, start};
 use crate::runtime::text_of;
-use crate::{Queue, Runtime};
+use crate::{Breaker, Queue, Runtime};
 
 /// A connection to one provider. Dropping it never waits; its queues hold on to it.
 pub struct Client(pub(crate) Handle<qrt_client_t>);
@@ -35,6 +35,18 @@ impl Client {
         let made =
             make(|place, error| unsafe { qrt_client_capabilities(self.0.get(), place, error) });
         made.map(|buffer| text_of(&buffer))
+    }
+
+    /// Where the breaker of the whole client stands.
+    pub fn breaker(&self) -> Breaker {
+        // SAFETY: the handle is owned.
+        Breaker::of(unsafe { qrt_client_breaker_state(self.0.get()) })
+    }
+
+    /// Closes the breaker of the whole client by hand, and forgets what failed.
+    pub fn reset_breaker(&self) -> Result<()> {
+        // SAFETY: the handle is owned.
+        call(|error| unsafe { qrt_client_reset_breaker(self.0.get(), error) }).map(drop)
     }
 
     /// Ends the client: verbs that wait end with `CLOSED`, later ones fail with it.

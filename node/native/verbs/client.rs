@@ -76,6 +76,16 @@ pub fn capabilities(link: &mut Link, request: &mut Request<'_>) -> Result<Outcom
     ended(Answer::Text(json))
 }
 
+pub fn breaker_state(link: &mut Link, request: &mut Request<'_>) -> Result<Outcome> {
+    let breaker = link.clients[request.index()].breaker();
+    ended(Answer::Text(breaker.name().to_owned()))
+}
+
+pub fn reset_breaker(link: &mut Link, request: &mut Request<'_>) -> Result<Outcome> {
+    link.clients[request.index()].reset_breaker()?;
+    ended(Answer::Nothing)
+}
+
 /// Opens a queue: client, name, options as JSON.
 pub fn open_queue(link: &mut Link, request: &mut Request<'_>) -> Result<Outcome> {
     let client = &link.clients[request.index()];

@@ -28,6 +28,8 @@ pub const VERBS: &[(&str, Verb)] = &[
     ("dropClient", client::drop_client),
     ("closeClient", client::close),
     ("capabilities", client::capabilities),
+    ("clientBreakerState", client::breaker_state),
+    ("resetClientBreaker", client::reset_breaker),
     ("openQueue", client::open_queue),
     ("dropQueue", queue::drop_queue),
     ("send", queue::send),
