@@ -129,7 +129,7 @@ def test_the_whole_client_has_one_if_asked():
         client.reset_breaker()
         state = 'queue_runtime_breaker_state{provider="memory",operation="client"} 0'
         assert state in runtime.metrics()
-    with pytest.raises(errors.InvalidConfigError, match="client_breaker.*5,30s,3"):
+    with pytest.raises(errors.InvalidConfigError, match=r"client_breaker.*5,30s,3"):
         sync.connect("memory:", runtime=runtime, client_breaker="sometimes")
     with pytest.raises(errors.InvalidConfigError, match="client_breaker"):
         sync.connect("memory:?client_breaker=0,30s,3", runtime=runtime)
