@@ -245,7 +245,11 @@ fn target() -> PathBuf {
         .ancestors()
         .skip(1)
         .find(|folder| folder.join("CACHEDIR.TAG").exists());
-    target.map_or_else(|| PathBuf::from("target"), Path::to_owned)
+    match target {
+        Some(target) => target.to_owned(),
+        // Whoever made the folder before cargo did left out its mark.
+        None => std::path::absolute("target").unwrap_or_default(),
+    }
 }
 
 fn free_port() -> std::io::Result<u16> {
