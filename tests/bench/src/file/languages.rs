@@ -33,6 +33,13 @@ struct Node {
     sqlite: Samples,
 }
 
+/// From Rust the same is 2.2 times SQLite.
+const FLUSHES: &str = "two flushes for a batch beside SQLite's three; on top of what a message costs \
+    the engine come a language's objects for it, and in Node a flush is led by another thread, which \
+    is woken and wakes back";
+const CALLS: &str = "a message costs the engine a microsecond, of which two fifths are the file \
+    system's, and the language's own objects and calls for it cost as much again";
+
 /// The rows of both languages.
 pub fn rows() -> Result<Vec<Row>> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -43,9 +50,9 @@ pub fn rows() -> Result<Vec<Row>> {
         Row::beside(AREA, name, Unit::Rate, ours, yardstick, Goal::AtLeast(goal))
     };
     let mut rows = Vec::new();
-    for (durability, python, node, goal) in [
-        ("commit", &python.commit, &node.commit, 3.0),
-        ("os", &python.os, &node.os, 5.0),
+    for (durability, python, node, goal, by_hundreds) in [
+        ("commit", &python.commit, &node.commit, 3.0, FLUSHES),
+        ("os", &python.os, &node.os, 5.0, CALLS),
     ] {
         rows.extend([
             row(
@@ -60,13 +67,15 @@ pub fn rows() -> Result<Vec<Row>> {
                 &python.batches,
                 &python.sqlite,
                 goal,
-            ),
+            )
+            .unless_met(by_hundreds),
             row(
                 &format!("Node, batches of 100, {durability}: better-sqlite3 by hand"),
                 &node.batches,
                 &node.sqlite,
                 goal,
-            ),
+            )
+            .unless_met(by_hundreds),
         ]);
     }
     Ok(rows)
