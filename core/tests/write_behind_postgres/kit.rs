@@ -87,6 +87,14 @@ impl Kit {
         self.wait(sut.flush()).unwrap();
     }
 
+    /// Begins to flush, and goes on.
+    pub fn start_flush(&self, sut: &WriteBehind) -> JoinHandle<Result<()>> {
+        let sut = sut.clone();
+        self.runtime
+            .handle()
+            .spawn(async move { sut.flush().await })
+    }
+
     /// Writes one entry, and gives why it was rejected, if it was.
     pub fn write(&self, sut: &WriteBehind, entry: Value) -> Option<(String, String)> {
         self.enqueue(sut, entry);
@@ -114,12 +122,4 @@ pub fn connect(runtime: &Runtime, server: &Server) -> tokio_postgres::Client {
         client
     };
     runtime.block_on(connecting).unwrap()
-}
-
-pub fn until(mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + STUCK;
-    while !condition() {
-        assert!(Instant::now() < deadline, "it never came to be");
-        std::thread::yield_now();
-    }
 }

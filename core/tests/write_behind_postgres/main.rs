@@ -17,10 +17,10 @@ mod values;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use common::{HOUR, STUCK, soak};
-use kit::{Kit, connect, start, until};
+use common::{HOUR, STUCK, eventually, soak};
+use kit::{Kit, connect, start};
 use postgres::Server;
 use proptest::prelude::*;
 use queue_runtime_core::{
@@ -28,3 +28,4 @@ use queue_runtime_core::{
 };
 use serde_json::{Value, json};
 use small_disk::SmallDisk;
+use tokio::task::JoinHandle;

@@ -176,12 +176,8 @@ fn a_table_that_is_altered_meanwhile_is_looked_at_again() {
     // A table that is gone is waited for.
     kit.run("ALTER TABLE {t} RENAME TO {t}_away");
     kit.enqueue(&sut, json!({"id": 5, "a": "five"}));
-    let flushing = sut.clone();
-    let flush = kit
-        .runtime
-        .handle()
-        .spawn(async move { flushing.flush().await });
-    until(|| sut.metrics().total_retries > 2);
+    let flush = kit.start_flush(&sut);
+    eventually("it is tried again", || sut.metrics().total_retries > 2);
     kit.run("ALTER TABLE {t}_away RENAME TO {t}");
     kit.wait(flush).unwrap().unwrap();
     assert_eq!(kit.ask("SELECT a FROM {t} WHERE id = 5"), "five");

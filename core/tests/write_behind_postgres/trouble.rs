@@ -62,13 +62,11 @@ fn a_server_in_trouble_is_not_the_entries_fault() {
     for (id, code) in codes.into_iter().enumerate() {
         kit.run(&format!("INSERT INTO {{t}}_trouble VALUES ('{code}')"));
         kit.enqueue(&sut, json!({"id": id}));
-        let flushing = sut.clone();
-        let flush = kit
-            .runtime
-            .handle()
-            .spawn(async move { flushing.flush().await });
+        let flush = kit.start_flush(&sut);
         let before = sut.metrics().total_retries;
-        until(|| sut.metrics().total_retries > before + 1);
+        eventually("it is tried again", || {
+            sut.metrics().total_retries > before + 1
+        });
         kit.run("DELETE FROM {t}_trouble");
         kit.wait(flush).unwrap().unwrap();
         assert!(sut.take_rejected().is_empty(), "{code}");
@@ -101,12 +99,8 @@ fn a_full_disk_is_waited_for() {
         let text: String = (0..1000).map(|_| fastrand::alphanumeric()).collect();
         kit.enqueue(&sut, json!({"id": id, "t": text}));
     }
-    let flushing = sut.clone();
-    let flush = kit
-        .runtime
-        .handle()
-        .spawn(async move { flushing.flush().await });
-    until(|| sut.metrics().total_retries > 0);
+    let flush = kit.start_flush(&sut);
+    eventually("it is tried again", || sut.metrics().total_retries > 0);
     assert_eq!(sut.metrics().total_persisted, 0);
     disk.free();
     kit.wait(flush).unwrap().unwrap();
@@ -125,12 +119,8 @@ fn a_lock_that_is_held_is_waited_for() {
     let sut = kit.open(options).unwrap();
     kit.run("INSERT INTO {t} VALUES (1, 0); BEGIN; UPDATE {t} SET a = 9 WHERE id = 1");
     kit.enqueue(&sut, json!({"id": 1, "a": 1}));
-    let flushing = sut.clone();
-    let flush = kit
-        .runtime
-        .handle()
-        .spawn(async move { flushing.flush().await });
-    until(|| sut.metrics().total_retries > 2);
+    let flush = kit.start_flush(&sut);
+    eventually("it is tried again", || sut.metrics().total_retries > 2);
     kit.run("COMMIT");
     kit.wait(flush).unwrap().unwrap();
     assert_eq!(kit.ask("SELECT a FROM {t}"), "1");
@@ -210,9 +200,11 @@ fn a_server_that_is_killed_in_the_middle_loses_nothing_that_was_persisted() {
         }
     });
     for part in 1..=3 {
-        until(|| sut.metrics().total_persisted > part * count as u64 / 5);
+        eventually("a part is written", || {
+            sut.metrics().total_persisted > part * count as u64 / 5
+        });
         server.kill();
-        until(|| sut.metrics().total_retries > 0);
+        eventually("it is tried again", || sut.metrics().total_retries > 0);
         let before = sut.metrics();
         assert_eq!(
             before.total_enqueued,
